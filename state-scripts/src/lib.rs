@@ -1,0 +1,1 @@
+//! State scripts: their names, their order, and running them.
