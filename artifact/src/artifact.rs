@@ -1,0 +1,528 @@
+//! The walk over an artifact, in the one order that the format and our rules allow.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::mem;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::checked::{Check, Ticket, Verified};
+use crate::compression::Compression;
+use crate::decode::Decoder;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::header::Header;
+use crate::header_read;
+use crate::json;
+use crate::limits::Limits;
+use crate::manifest::Manifest;
+use crate::name::{FileName, PayloadType};
+use crate::signature::{SignatureStatus, Verification};
+use crate::tar_read::{Member, TarReader};
+
+/// An artifact that is being read: its header is checked, its payload is still to come.
+///
+/// Nothing may be activated before [`finish`](Self::finish) has returned without an error: only then has every
+/// promise of the manifest been seen to hold.
+pub struct Artifact<R: Read> {
+    stage: Stage<R>,
+    manifest: Manifest,
+    signature: SignatureStatus,
+    header: Header,
+    header_compression: Compression,
+    payload_compression: Option<Compression>,
+    limits: Limits,
+    /// Payload files that the manifest lists and that have not come.
+    missing: BTreeMap<FileName, Digest>,
+    /// Those that have come; the last of them may still be in progress.
+    files: Vec<PayloadFileInfo>,
+    /// Who has to prove that file.
+    proof: Proof,
+    /// Tells this reader's proofs from another's.
+    identity: Arc<()>,
+}
+
+/// How far the walk is.
+enum Stage<R: Read> {
+    /// Behind the header.
+    Header(TarReader<R>),
+    /// In the payload member.
+    Payload(Box<TarReader<Decoder<InMember<R>>>>),
+    /// Behind the payload member.
+    End(TarReader<R>),
+    /// Behind an error.
+    Failed,
+}
+
+/// Who has to prove that the current payload file is what the manifest promises.
+enum Proof {
+    /// Nobody: there is no such file, or it is proven.
+    Done,
+    /// This reader.
+    Here(Check),
+    /// Somebody with the detached check.
+    Away(Ticket),
+}
+
+/// A payload file that came with an artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PayloadFileInfo {
+    /// Its name.
+    pub name: FileName,
+    /// Its size, bytes.
+    pub size: u64,
+    /// Its sum.
+    pub sha256: Digest,
+}
+
+/// What [`Artifact::finish`] has seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// The payload files, in the order in which they came.
+    pub files: Vec<PayloadFileInfo>,
+    /// How the header member is compressed.
+    pub header_compression: Compression,
+    /// How the payload member is compressed; `None` if there is no such member.
+    pub payload_compression: Option<Compression>,
+    /// The size of the whole artifact, bytes.
+    pub size: u64,
+}
+
+impl<R: Read> Artifact<R> {
+    /// Reads and checks everything before the payload, with the default [`Limits`].
+    ///
+    /// `source` may return as few bytes at a time as it likes. It is read in small pieces here and in larger ones in
+    /// the payload.
+    ///
+    /// # Errors
+    /// Everything that [`Error`] lists about artifacts.
+    pub fn open(source: R, verification: &Verification) -> Result<Self, Error> {
+        Self::open_with(source, verification, Limits::default())
+    }
+
+    /// Like [`open`](Self::open), with other limits.
+    ///
+    /// The order of work is that of spec `artifact-format` §10: the signature is judged before the manifest and
+    /// anything behind it is parsed; the header member is unpacked only after its sum was compared.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn open_with(
+        source: R,
+        verification: &Verification,
+        limits: Limits,
+    ) -> Result<Self, Error> {
+        let mut tar = TarReader::new(source, "the artifact");
+        expect(tar.next_member()?, "version")?;
+        let version = tar.read_all("version", limits.version)?;
+        check_version(&version)?;
+
+        expect(tar.next_member()?, "manifest")?;
+        let manifest = tar.read_all("manifest", limits.manifest)?;
+        let mut next = tar.next_member()?;
+        let mut signature = None;
+        if next
+            .as_ref()
+            .is_some_and(|member| member.name == "manifest.sig")
+        {
+            signature = Some(tar.read_all("manifest.sig", limits.signature)?);
+            next = tar.next_member()?;
+        }
+        let signature = verification.judge(&manifest, signature.as_deref())?;
+        let manifest = Manifest::parse(&manifest)?;
+        compare("version", &version, manifest.version())?;
+
+        let (name, header_compression) = expect_archive(next, "header.tar")?;
+        let packed = tar.read_all(&name, limits.header)?;
+        let (listed_compression, sum) = manifest.header();
+        if listed_compression != header_compression {
+            return Err(Error::malformed(
+                "manifest",
+                format!("does not list {name}"),
+            ));
+        }
+        compare(&name, &packed, sum)?;
+        let header = header_read::unpack(&packed, header_compression, &name, &limits)?;
+        check_file_count(header.payload_type(), manifest.files().len())?;
+
+        Ok(Self {
+            stage: Stage::Header(tar),
+            missing: manifest.files().clone(),
+            manifest,
+            signature,
+            header,
+            header_compression,
+            payload_compression: None,
+            limits,
+            files: Vec::new(),
+            proof: Proof::Done,
+            identity: Arc::new(()),
+        })
+    }
+
+    /// What the artifact says about itself.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The sums that the signature covers.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// What became of its signature.
+    #[must_use]
+    pub fn signature(&self) -> &SignatureStatus {
+        &self.signature
+    }
+
+    /// The next payload file, or `None` after the last. What is left of the file before it is read and checked first.
+    ///
+    /// # Errors
+    /// Any; after one the artifact is of no further use.
+    pub fn next_file(&mut self) -> Result<Option<PayloadFile<'_, R>>, Error> {
+        match self.advance() {
+            Ok(Some(info)) => Ok(Some(PayloadFile {
+                artifact: self,
+                info,
+            })),
+            Ok(None) => Ok(None),
+            Err(err) => Err(self.fail(err)),
+        }
+    }
+
+    /// Takes the proof for the file whose check was [detached](PayloadFile::detach_check).
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] if it does not belong to the file just read.
+    pub fn accept(&mut self, proof: Verified) -> Result<(), Error> {
+        let at_end = matches!(&self.stage, Stage::Payload(tar) if tar.left() == 0);
+        match &self.proof {
+            Proof::Away(ticket) if at_end && proof.proves(ticket) => {
+                self.proof = Proof::Done;
+                Ok(())
+            }
+            Proof::Away(_) | Proof::Here(_) | Proof::Done => Err(Error::Misuse {
+                what: "a proof does not belong to the payload file just read",
+            }),
+        }
+    }
+
+    /// Reads to the end: everything that the manifest promises has come, nothing else has, nothing is hidden anywhere.
+    ///
+    /// # Errors
+    /// As for [`next_file`](Self::next_file).
+    pub fn finish(mut self) -> Result<Summary, Error> {
+        while self.advance()?.is_some() {}
+        let Stage::End(mut tar) = self.stage else {
+            return Err(FAILED);
+        };
+        tar.end(self.limits.zero_tail)?;
+        Ok(Summary {
+            files: self.files,
+            header_compression: self.header_compression,
+            payload_compression: self.payload_compression,
+            size: tar.offset(),
+        })
+    }
+
+    /// Goes on to the next payload file, if there is one.
+    fn advance(&mut self) -> Result<Option<PayloadFileInfo>, Error> {
+        self.settle()?;
+        loop {
+            // Whatever fails below leaves `Failed` behind.
+            match mem::replace(&mut self.stage, Stage::Failed) {
+                Stage::Header(outer) => self.stage = self.enter_payload(outer)?,
+                Stage::Payload(mut tar) => match tar.next_member()? {
+                    Some(member) => {
+                        let info = self.begin(member)?;
+                        self.stage = Stage::Payload(tar);
+                        return Ok(Some(info));
+                    }
+                    None => self.stage = self.leave_payload(*tar)?,
+                },
+                Stage::End(outer) => {
+                    self.stage = Stage::End(outer);
+                    return Ok(None);
+                }
+                Stage::Failed => return Err(FAILED),
+            }
+        }
+    }
+
+    /// Sees to it that the current file, if there is one, is read and proven.
+    fn settle(&mut self) -> Result<(), Error> {
+        let mut buffer = Vec::new();
+        while let Proof::Here(_) = self.proof {
+            buffer.resize(DRAIN, 0);
+            self.read_file(&mut buffer)?;
+        }
+        match (&self.proof, self.files.last()) {
+            (Proof::Away(_), Some(file)) => Err(Error::Unproven {
+                file: file.name.to_string(),
+            }),
+            (Proof::Away(_) | Proof::Here(_) | Proof::Done, _) => Ok(()),
+        }
+    }
+
+    fn enter_payload(&mut self, mut outer: TarReader<R>) -> Result<Stage<R>, Error> {
+        let next = outer.next_member()?;
+        if next.is_none() && self.header.payload_type().is_none() {
+            return Ok(Stage::End(outer));
+        }
+        let (name, compression) = expect_archive(next, "data/0000.tar")?;
+        self.payload_compression = Some(compression);
+        let decoder = Decoder::new(InMember(outer), compression, &name, &self.limits)?;
+        Ok(Stage::Payload(Box::new(TarReader::new(decoder, name))))
+    }
+
+    fn leave_payload(
+        &mut self,
+        mut tar: TarReader<Decoder<InMember<R>>>,
+    ) -> Result<Stage<R>, Error> {
+        tar.end(self.limits.zero_tail)?;
+        let InMember(outer) = tar.into_source().finish()?;
+        if outer.left() != 0 {
+            return Err(Error::malformed(
+                "data/0000.tar",
+                "has something after its compressed content",
+            ));
+        }
+        match self.missing.first_key_value() {
+            Some((name, _)) => Err(Error::Missing {
+                file: name.to_string(),
+            }),
+            None => Ok(Stage::End(outer)),
+        }
+    }
+
+    fn begin(&mut self, member: Member) -> Result<PayloadFileInfo, Error> {
+        let Member { name, size } = member;
+        let name = FileName::parse(&name)?;
+        let Some(sha256) = self.missing.remove(&name) else {
+            return Err(match self.manifest.files().get(&name) {
+                Some(_) => Error::malformed(
+                    "data/0000.tar",
+                    format!("has payload file {:?} twice", name.as_str()),
+                ),
+                None => Error::Unlisted {
+                    file: name.to_string(),
+                },
+            });
+        };
+        let ticket = Ticket::new(&self.identity, self.files.len());
+        self.proof = Proof::Here(Check::new(name.clone(), size, sha256, ticket));
+        let info = PayloadFileInfo { name, size, sha256 };
+        self.files.push(info.clone());
+        Ok(info)
+    }
+
+    /// Reads of the current file, and proves it with its last byte.
+    fn read_file(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        let Stage::Payload(tar) = &mut self.stage else {
+            return Err(FAILED);
+        };
+        let count = tar.read(buffer)?;
+        if let Proof::Here(check) = &mut self.proof {
+            check.update(buffer.get(..count).unwrap_or_default());
+            if tar.left() == 0 {
+                self.prove()?;
+            }
+        }
+        Ok(count)
+    }
+
+    fn prove(&mut self) -> Result<(), Error> {
+        match mem::replace(&mut self.proof, Proof::Done) {
+            Proof::Here(check) => check.finish().map(|_proof| ()),
+            proof @ (Proof::Away(_) | Proof::Done) => {
+                self.proof = proof;
+                Ok(())
+            }
+        }
+    }
+
+    fn fail(&mut self, err: Error) -> Error {
+        self.stage = Stage::Failed;
+        err
+    }
+}
+
+/// A payload file of an artifact. Reading it checks it: with its last byte comes the verdict, size and SHA-256 as in the
+/// manifest, or an error. What is not read here is read and checked by the artifact's next step.
+pub struct PayloadFile<'a, R: Read> {
+    artifact: &'a mut Artifact<R>,
+    info: PayloadFileInfo,
+}
+
+impl<'a, R: Read> PayloadFile<'a, R> {
+    /// Its name, its size and the sum that it must have, all known before its first byte.
+    #[must_use]
+    pub fn info(&self) -> &PayloadFileInfo {
+        &self.info
+    }
+
+    /// Takes the check away, so that another thread can hash while this one reads on.
+    ///
+    /// Every byte read from the returned file must go into the returned check; the artifact goes on only after its
+    /// verdict was handed to [`Artifact::accept`].
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] if the file was already read to its end, and so was checked.
+    pub fn detach_check(self) -> Result<(UncheckedFile<'a, R>, Check), Error> {
+        match mem::replace(&mut self.artifact.proof, Proof::Done) {
+            Proof::Here(check) => {
+                self.artifact.proof = Proof::Away(check.ticket().clone());
+                Ok((
+                    UncheckedFile {
+                        artifact: self.artifact,
+                        info: self.info,
+                    },
+                    check,
+                ))
+            }
+            Proof::Away(_) | Proof::Done => Err(Error::Misuse {
+                what: "a payload file was checked already",
+            }),
+        }
+    }
+}
+
+impl<R: Read> Read for PayloadFile<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(self
+            .artifact
+            .read_file(buffer)
+            .map_err(|err| self.artifact.fail(err))?)
+    }
+}
+
+/// A payload file whose check was [detached](PayloadFile::detach_check): its bytes are as the artifact has them.
+pub struct UncheckedFile<'a, R: Read> {
+    artifact: &'a mut Artifact<R>,
+    info: PayloadFileInfo,
+}
+
+impl<R: Read> UncheckedFile<'_, R> {
+    /// Its name, its size and the sum that it must have.
+    #[must_use]
+    pub fn info(&self) -> &PayloadFileInfo {
+        &self.info
+    }
+}
+
+impl<R: Read> Read for UncheckedFile<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(self
+            .artifact
+            .read_file(buffer)
+            .map_err(|err| self.artifact.fail(err))?)
+    }
+}
+
+/// The current member of the outer archive as a source of its own.
+struct InMember<R>(TarReader<R>);
+
+impl<R: Read> Read for InMember<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(self.0.read(buffer)?)
+    }
+}
+
+/// How much is read at once of a payload file that nobody wants, bytes.
+const DRAIN: usize = 128 << 10;
+
+const FAILED: Error = Error::Misuse {
+    what: "it was used after an error",
+};
+
+/// The next member must be `name`.
+pub(crate) fn expect(member: Option<Member>, name: &str) -> Result<(), Error> {
+    match member {
+        Some(member) if member.name == name => Ok(()),
+        other => Err(unexpected(other, name)),
+    }
+}
+
+/// The next member must be `stem` and the suffix of a compression: its name, its compression.
+pub(crate) fn expect_archive(
+    member: Option<Member>,
+    stem: &str,
+) -> Result<(String, Compression), Error> {
+    let compression = member
+        .as_ref()
+        .and_then(|member| Compression::of_member(&member.name, stem));
+    match (member, compression) {
+        (Some(member), Some(compression)) => Ok((member.name, compression)),
+        (other, _) => Err(unexpected(other, &format!("{stem}[.gz|.xz|.zst]"))),
+    }
+}
+
+fn unexpected(member: Option<Member>, expected: &str) -> Error {
+    let found = match member {
+        Some(member) if member.name == "manifest-augment" => return Error::Augmented,
+        Some(member) if member.name.starts_with("header-augment.tar") => return Error::Augmented,
+        Some(member) => format!("member {:?}", member.name),
+        None => "the end of the artifact".to_owned(),
+    };
+    Error::Unexpected {
+        found,
+        expected: expected.to_owned(),
+    }
+}
+
+pub(crate) fn check_version(bytes: &[u8]) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct Version {
+        format: String,
+        version: serde_json::Number,
+    }
+    let Version { format, version } = json::parse("version", bytes)?;
+    if format != "mender" {
+        return Err(Error::malformed(
+            "version",
+            format!("says that the format is {format:?}, not \"mender\""),
+        ));
+    }
+    match version.as_u64() {
+        Some(3) => Ok(()),
+        _ => Err(Error::Version {
+            found: version.to_string(),
+        }),
+    }
+}
+
+fn compare(member: &str, bytes: &[u8], expected: Digest) -> Result<(), Error> {
+    let actual = Digest::of(bytes);
+    if actual == expected {
+        return Ok(());
+    }
+    Err(Error::Mismatch {
+        name: member.to_owned(),
+        expected,
+        actual,
+    })
+}
+
+/// A bootstrap artifact has no file, a rootfs-image one, an update module any number.
+pub(crate) fn check_file_count(
+    payload_type: Option<&PayloadType>,
+    count: usize,
+) -> Result<(), Error> {
+    let required = match payload_type {
+        None => 0,
+        Some(payload_type) if payload_type.is_rootfs_image() => 1,
+        Some(_) => return Ok(()),
+    };
+    if count == required {
+        return Ok(());
+    }
+    let kind = payload_type.map_or("an artifact without payload", PayloadType::as_str);
+    Err(Error::malformed(
+        "manifest",
+        format!("lists {count} payload files, but {kind} has {required}"),
+    ))
+}

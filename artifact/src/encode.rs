@@ -1,0 +1,102 @@
+//! Compression, on one thread: the same bytes on every machine.
+
+use std::io::{self, Write};
+
+use crate::compression::Compressor;
+
+/// Compresses into `W`.
+pub(crate) enum Encoder<W: Write> {
+    Plain(W),
+    Gzip(flate2::write::GzEncoder<W>),
+    #[cfg(feature = "xz")]
+    Xz(liblzma::write::XzEncoder<W>),
+    #[cfg(feature = "zstd")]
+    Zstd(zstd::stream::write::Encoder<'static, W>),
+}
+
+impl<W: Write> Encoder<W> {
+    pub(crate) fn new(out: W, compressor: Compressor) -> io::Result<Self> {
+        match compressor {
+            Compressor::None => Ok(Self::Plain(out)),
+            Compressor::Gzip => Ok(Self::Gzip(flate2::write::GzEncoder::new(
+                out,
+                flate2::Compression::best(),
+            ))),
+            Compressor::Lzma => xz(out),
+            Compressor::ZstdFastest => zstd(out, 1),
+            Compressor::ZstdFast => zstd(out, 3),
+            Compressor::ZstdBetter => zstd(out, 8),
+            Compressor::ZstdBest => zstd(out, 19),
+        }
+    }
+
+    /// Writes what is still in the compressor.
+    pub(crate) fn finish(self) -> io::Result<W> {
+        match self {
+            Self::Plain(out) => Ok(out),
+            Self::Gzip(encoder) => encoder.finish(),
+            #[cfg(feature = "xz")]
+            Self::Xz(encoder) => encoder.finish(),
+            #[cfg(feature = "zstd")]
+            Self::Zstd(encoder) => encoder.finish(),
+        }
+    }
+}
+
+impl<W: Write> Write for Encoder<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(out) => out.write(bytes),
+            Self::Gzip(encoder) => encoder.write(bytes),
+            #[cfg(feature = "xz")]
+            Self::Xz(encoder) => encoder.write(bytes),
+            #[cfg(feature = "zstd")]
+            Self::Zstd(encoder) => encoder.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(out) => out.flush(),
+            Self::Gzip(encoder) => encoder.flush(),
+            #[cfg(feature = "xz")]
+            Self::Xz(encoder) => encoder.flush(),
+            #[cfg(feature = "zstd")]
+            Self::Zstd(encoder) => encoder.flush(),
+        }
+    }
+}
+
+/// DIFFERS: a dictionary of 8 MiB, where mender-artifact takes 64 MiB, all of which a device must have free to decode.
+#[cfg(feature = "xz")]
+fn xz<W: Write>(out: W) -> io::Result<Encoder<W>> {
+    const PRESET: u32 = 6;
+    let stream = liblzma::stream::Stream::new_easy_encoder(PRESET, liblzma::stream::Check::Crc64)?;
+    Ok(Encoder::Xz(liblzma::write::XzEncoder::new_stream(
+        out, stream,
+    )))
+}
+
+#[cfg(not(feature = "xz"))]
+fn xz<W: Write>(_: W) -> io::Result<Encoder<W>> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "this program was built without xz",
+    ))
+}
+
+/// Up to level 19 the window is at most 8 MiB, which every reader accepts.
+#[cfg(feature = "zstd")]
+fn zstd<W: Write>(out: W, level: i32) -> io::Result<Encoder<W>> {
+    let mut encoder = zstd::stream::write::Encoder::new(out, level)?;
+    encoder.include_checksum(true)?;
+    Ok(Encoder::Zstd(encoder))
+}
+
+#[cfg(not(feature = "zstd"))]
+fn zstd<W: Write>(_: W, _: i32) -> io::Result<Encoder<W>> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "this program was built without zstd",
+    ))
+}
