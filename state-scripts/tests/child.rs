@@ -16,7 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use device::{Device, chain};
+use device::{Device, chain, has_strace};
 use nix::fcntl::OFlag;
 use tandem_state_scripts::child::{Child, Ending, Limits, Output, Stream};
 
@@ -245,13 +245,16 @@ fn a_stopped_process_is_woken_to_hear_that_it_must_end() {
 #[test]
 fn a_process_left_behind_keeps_nobody_waiting_and_lives_on() {
     let device = Device::new();
-    let body = r#"sleep 1000 & echo $! > "$D/daemon"; echo done"#;
+    let daemon = r#"while [ ! -e "$D/go" ]; do sleep 0.05; done; : > "$D/lives""#;
+    let body = format!("({daemon}) & echo done");
     let start = Instant::now();
-    let lines = check(&device, body, limits(LONG), Ending::Exited(0));
+    let lines = check(&device, &body, limits(LONG), Ending::Exited(0));
     assert_eq!(lines, ["stdout: done"]);
-    assert!(start.elapsed() < Duration::from_secs(10));
-    assert!(device.is_alive("daemon"));
-    device.kill("daemon");
+    device.file("go", "", "644");
+    while !device.exists("lives") {
+        assert!(start.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]
@@ -414,4 +417,38 @@ fn feeding_ends_when_the_child_does() {
     assert!(written < 64 << 20);
     let device = Device::new();
     assert_eq!(feed(&device, "exit 7", 10), (Ending::Exited(7), 0));
+}
+
+#[test]
+fn a_group_is_signalled_only_while_its_leader_is_unreaped() {
+    if !has_strace() {
+        return;
+    }
+    let device = Device::new();
+    let strace = Command::new("strace")
+        .args(["-f", "--trace=kill,wait4", "-o"])
+        .arg(device.path("trace"))
+        .arg(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "victim"])
+        .output();
+    assert!(strace.unwrap().status.success());
+    let trace = std::fs::read_to_string(device.path("trace")).unwrap();
+    // Every line begins with the id of the thread: look at those of the one that kills.
+    let killer = trace.lines().find(|line| line.contains("kill(-")).unwrap();
+    let killer = killer.split(' ').next().unwrap();
+    let ours = trace.lines().filter(|line| line.starts_with(killer));
+    let ours = Vec::from_iter(ours);
+    let last_kill = ours.iter().rposition(|line| line.contains("kill(-"));
+    let reaped = ours.iter().position(|line| line.contains("wait4("));
+    assert!(last_kill.unwrap() < reaped.unwrap(), "{ours:#?}");
+}
+
+#[test]
+#[ignore = "the process that the test above looks at"]
+fn victim() {
+    // The leader dies of the first signal, another member only of the last.
+    let device = Device::new();
+    let body =
+        r#"sh -c 'trap "" TERM; : > "$D/ready"; while :; do sleep 1; done' & exec sleep 100"#;
+    when_ready(&device, body, limits(LONG), None, |child| child.stop());
 }

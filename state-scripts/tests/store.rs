@@ -14,7 +14,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use device::{Device, chain, run};
+use device::{Device, chain, has_strace, run};
 use tandem_state_scripts::{Action, Error, OnError, State, clear, store};
 
 mod device;
@@ -211,23 +211,6 @@ fn victim() {
     if let Some(dir) = std::env::var_os("DIR") {
         store(Path::new(&dir), NEW.iter().copied()).unwrap();
     }
-}
-
-/// Says that a peer is missing, which is an error where everything has to be tested.
-fn has_strace() -> bool {
-    let found = Command::new("strace")
-        .arg("-V")
-        .stdout(Stdio::null())
-        .status()
-        .is_ok();
-    if !found {
-        assert!(
-            std::env::var_os("TANDEM_REQUIRE_PEERS").is_none(),
-            "strace is not installed"
-        );
-        eprintln!("SKIPPED: strace is not installed");
-    }
-    found
 }
 
 /// The system calls of storing NEW over OLD, with @ for the device's directory.

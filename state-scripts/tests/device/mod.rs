@@ -7,6 +7,7 @@
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     clippy::panic,
+    clippy::print_stderr,
     reason = "each test file uses a part; it may panic, and its files need not survive a power cut"
 )]
 
@@ -147,4 +148,21 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         next = source.source();
     }
     text
+}
+
+/// Whether strace is there. Where everything has to be tested, it is an error if it is not.
+pub(crate) fn has_strace() -> bool {
+    has_tool("strace")
+}
+
+/// Whether a program is installed, which is said loudly, or demanded, if it is not.
+pub(crate) fn has_tool(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = std::env::split_paths(&path).any(|dir| dir.join(program).exists());
+    if !is_there {
+        let must = std::env::var_os("TANDEM_REQUIRE_PEERS").is_some_and(|value| value == "1");
+        assert!(!must, "{program} is not installed");
+        eprintln!("SKIPPED: {program} is not installed");
+    }
+    is_there
 }
