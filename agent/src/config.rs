@@ -1,0 +1,282 @@
+//! The configuration: what the files say ([`file`]), completed with defaults and checked, so that
+//! the rest of the program never meets a value that is missing or makes no sense.
+//!
+//! The only place with absolute paths.
+
+mod duration;
+mod file;
+mod names;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use file::{File, Format};
+
+/// Where the configuration is looked for when the command line does not say.
+const TANDEM_TOML: &str = "/etc/tandem/tandem.toml";
+/// Where a device that ran Mender's client has it, the second one overriding the first.
+const MENDER_CONF: [&str; 2] = ["/var/lib/mender/mender.conf", "/etc/mender/mender.conf"];
+
+/// Everything that the agent can be told, complete and checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// Record, keys, logs, artifact scripts and module work trees; on the persistent partition.
+    pub(crate) data_dir: PathBuf,
+    /// Where update modules are looked for, in this order.
+    pub(crate) modules_dirs: Vec<PathBuf>,
+    /// State scripts that belong to the root file system.
+    pub(crate) scripts_dir: PathBuf,
+    /// Holds the line `device_type=...`.
+    pub(crate) device_type_file: PathBuf,
+    /// The two root parts; `None` on a device that only uses update modules.
+    pub(crate) rootfs_parts: Option<RootfsParts>,
+    /// Where the boot environment lies.
+    pub(crate) uboot_env_config: PathBuf,
+    /// The program that reboots the device, with its arguments.
+    pub(crate) reboot_command: Vec<String>,
+    /// Who may sign artifacts.
+    pub(crate) signers: Signers,
+    /// How long one run of a state script may take.
+    pub(crate) state_script_timeout: Duration,
+    /// How long a state script may answer "later".
+    pub(crate) state_script_retry_timeout: Duration,
+    /// How long to wait before a script that answered "later" is called again.
+    pub(crate) state_script_retry_interval: Duration,
+    /// How long one call of an update module may take.
+    pub(crate) module_timeout: Duration,
+    /// Silence on a connection that counts as an error.
+    pub(crate) stall_timeout: Duration,
+    /// The longest pause between two attempts of anything.
+    pub(crate) retry_poll_interval: Duration,
+    /// How often a broken download is taken up again without a byte of progress.
+    pub(crate) retry_download_count: u32,
+    /// Certificates to trust instead of the system's: a private CA or the server's own.
+    pub(crate) server_certificate: Option<PathBuf>,
+    /// The certificate and key by which the device shows itself in TLS.
+    pub(crate) client_certificate: Option<ClientCertificate>,
+    /// What to log when the command line does not say.
+    pub(crate) log_level: Option<log::LevelFilter>,
+}
+
+/// The two root parts and the running one.
+#[derive(Clone, Debug)]
+pub(crate) struct RootfsParts {
+    /// `rootfs_part_a`
+    pub(crate) a: PathBuf,
+    /// `rootfs_part_b`
+    pub(crate) b: PathBuf,
+    /// What `/` runs from, if the kernel is not to be asked.
+    pub(crate) root_device: Option<PathBuf>,
+}
+
+/// Who may sign artifacts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Signers {
+    /// The holders of the private halves of these public keys (PEM files), and nobody else.
+    Keys(Vec<PathBuf>),
+    /// No key is configured: every artifact is refused.
+    Nobody,
+    /// No key is configured, and that is accepted: artifacts are not checked for who made them.
+    Anybody,
+}
+
+/// A TLS client certificate.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientCertificate {
+    /// The certificate chain, PEM.
+    pub(crate) certificate: PathBuf,
+    /// Its private key, PEM.
+    pub(crate) key: PathBuf,
+}
+
+/// What the command line says about the configuration; it overrides the files.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Overrides {
+    /// `--config`
+    pub(crate) config: Option<PathBuf>,
+    /// `--fallback-config`
+    pub(crate) fallback_config: Option<PathBuf>,
+    /// `--datastore`
+    pub(crate) datastore: Option<PathBuf>,
+    /// `--trusted-certs`
+    pub(crate) trusted_certs: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads the configuration files and completes them.
+    ///
+    /// # Errors
+    /// When a file that was named is missing, or any cannot be read, or says what cannot be.
+    pub(crate) fn load(overrides: &Overrides) -> Result<Config> {
+        let (file, format) = read_files(overrides)?;
+        complete(file, format, overrides)
+    }
+}
+
+/// The merged content of the configuration files, a later one overriding key by key.
+fn read_files(overrides: &Overrides) -> Result<(File, Format)> {
+    let mut paths: Vec<&Path> = overrides
+        .fallback_config
+        .iter()
+        .map(PathBuf::as_path)
+        .collect();
+    match &overrides.config {
+        Some(path) => paths.push(path),
+        None if Path::new(TANDEM_TOML).exists() => paths.push(Path::new(TANDEM_TOML)),
+        None => paths.extend(
+            MENDER_CONF
+                .map(Path::new)
+                .into_iter()
+                .filter(|path| path.exists()),
+        ),
+    }
+    let mut merged = file::Said::new();
+    let mut format = None;
+    for path in paths {
+        let (said, written) = file::read(path)?;
+        merged.extend(said);
+        format = Some(written);
+    }
+    let format = format.with_context(|| {
+        format!(
+            "there is no configuration: neither {TANDEM_TOML} nor {} exists (create the first, or name a file with --config)",
+            MENDER_CONF[1]
+        )
+    })?;
+    Ok((File::from(merged)?, format))
+}
+
+/// Fills in the defaults, and refuses what cannot be.
+fn complete(file: File, format: Format, overrides: &Overrides) -> Result<Config> {
+    let data_dir = overrides
+        .datastore
+        .clone()
+        .or(file.data_dir)
+        .unwrap_or_else(|| PathBuf::from("/var/lib/tandem"));
+    let rootfs_parts = match (file.rootfs_part_a, file.rootfs_part_b) {
+        (Some(a), Some(b)) => {
+            ensure!(
+                a != b,
+                "rootfs_part_a and rootfs_part_b are both {}",
+                a.display()
+            );
+            Some(RootfsParts {
+                a,
+                b,
+                root_device: file.root_device,
+            })
+        }
+        (None, None) => None,
+        (Some(_), None) => bail!("rootfs_part_a is set, but rootfs_part_b is not"),
+        (None, Some(_)) => bail!("rootfs_part_b is set, but rootfs_part_a is not"),
+    };
+    let boot_loader = file.boot_loader.as_deref().unwrap_or("uboot");
+    ensure!(
+        boot_loader == "uboot",
+        "boot_loader is {boot_loader:?}; supported: \"uboot\""
+    );
+    let reboot_command = file
+        .reboot_command
+        .unwrap_or_else(|| vec!["reboot".to_owned()]);
+    ensure!(!reboot_command.is_empty(), "reboot_command is empty");
+    let log_level = match file.daemon_log_level {
+        Some(level) => Some(log_level(&level)?),
+        None => None,
+    };
+    let client_certificate = match (file.https_client.certificate, file.https_client.key) {
+        (Some(certificate), Some(key)) => Some(ClientCertificate { certificate, key }),
+        (None, None) => None,
+        _ => bail!("https_client needs both certificate and key"),
+    };
+    Ok(Config {
+        device_type_file: file
+            .device_type_file
+            .unwrap_or_else(|| data_dir.join("device_type")),
+        modules_dirs: file.modules_dir.unwrap_or_else(|| {
+            [
+                "/usr/share/tandem/modules/v3",
+                "/usr/share/mender/modules/v3",
+            ]
+            .map(PathBuf::from)
+            .into()
+        }),
+        scripts_dir: file.scripts_dir.unwrap_or_else(|| {
+            PathBuf::from(match format {
+                Format::Toml => "/etc/tandem/scripts",
+                Format::MenderConf => "/etc/mender/scripts",
+            })
+        }),
+        rootfs_parts,
+        uboot_env_config: file
+            .uboot_env_config
+            .unwrap_or_else(|| PathBuf::from("/etc/fw_env.config")),
+        reboot_command,
+        signers: signers(
+            file.artifact_verify_key,
+            file.artifact_verify_keys,
+            file.allow_unsigned,
+            format,
+        )?,
+        state_script_timeout: seconds(file.state_script_timeout_seconds, 3600),
+        state_script_retry_timeout: seconds(file.state_script_retry_timeout_seconds, 1800),
+        state_script_retry_interval: seconds(file.state_script_retry_interval_seconds, 60),
+        module_timeout: seconds(file.module_timeout_seconds, 14400),
+        stall_timeout: seconds(file.stall_timeout_seconds, 300),
+        retry_poll_interval: seconds(file.retry_poll_interval_seconds, 300),
+        retry_download_count: match file.retry_download_count {
+            Some(0) => bail!("retry_download_count is 0; the least is 1"),
+            Some(count) => count,
+            None => 10,
+        },
+        server_certificate: overrides.trusted_certs.clone().or(file.server_certificate),
+        client_certificate,
+        log_level,
+        data_dir,
+    })
+}
+
+/// Who may sign, by what was configured.
+fn signers(
+    key: Option<PathBuf>,
+    keys: Option<Vec<PathBuf>>,
+    allow_unsigned: Option<bool>,
+    format: Format,
+) -> Result<Signers> {
+    let keys = match (key, keys) {
+        (Some(_), Some(_)) => {
+            bail!("both artifact_verify_key and artifact_verify_keys are set; one of them will do")
+        }
+        (Some(key), None) => vec![key],
+        (None, keys) => keys.unwrap_or_default(),
+    };
+    let unsigned = allow_unsigned.unwrap_or(format == Format::MenderConf);
+    Ok(match (keys.is_empty(), unsigned) {
+        (false, false) => Signers::Keys(keys),
+        // A mender.conf with keys means what it means to Mender's client: signed only.
+        (false, true) if allow_unsigned.is_none() => Signers::Keys(keys),
+        (false, true) => {
+            bail!("allow_unsigned is true although a verification key is set; remove one of them")
+        }
+        (true, true) => Signers::Anybody,
+        (true, false) => Signers::Nobody,
+    })
+}
+
+/// A log level by its name, those of Mender's client included.
+pub(crate) fn log_level(name: &str) -> Result<log::LevelFilter> {
+    Ok(match name.to_ascii_lowercase().as_str() {
+        "off" => log::LevelFilter::Off,
+        "fatal" | "panic" | "error" => log::LevelFilter::Error,
+        "warn" | "warning" => log::LevelFilter::Warn,
+        "info" => log::LevelFilter::Info,
+        "debug" => log::LevelFilter::Debug,
+        "trace" => log::LevelFilter::Trace,
+        _ => bail!("there is no log level {name:?}; there are error, warning, info, debug, trace"),
+    })
+}
+
+fn seconds(given: Option<duration::Seconds>, default: u64) -> Duration {
+    given.map_or(Duration::from_secs(default), |given| given.0)
+}

@@ -1,0 +1,282 @@
+//! The device: the one place that turns the machine's effects into actions.
+
+use std::io::Read;
+
+use anyhow::{Context, Result, anyhow, bail};
+use log::{error, info, warn};
+use tandem_artifact::{Artifact, PublicKey, SignatureStatus, Verification};
+use tandem_state_scripts as scripts;
+use tandem_state_scripts::child::Limits;
+use tandem_state_scripts::{Action, Runner, ScriptName, State as ScriptState};
+
+use crate::boot::BootLoader;
+use crate::boot::contract::Facts;
+use crate::config::{Config, Signers};
+use crate::machine::{Boot, Call, Effect, Mode, Outcome};
+use crate::record::{Contents, Deployment, Origin, Record};
+use crate::slots::{Slot, Slots};
+use crate::stop::Stop;
+use crate::update_module::{self, UpdateModule};
+use crate::{device_type, reboot, rootfs_image, source};
+
+/// The device that this program runs on, as far as one deployment needs it.
+pub(crate) struct Device<'a> {
+    config: &'a Config,
+    stop: &'a Stop,
+    /// The artifact between the moment its header has been read and that of its payload.
+    artifact: Option<Artifact<Box<dyn Read + 'a>>>,
+}
+
+impl<'a> Device<'a> {
+    /// The device that `config` describes.
+    pub(crate) fn new(config: &'a Config, stop: &'a Stop) -> Device<'a> {
+        Device {
+            config,
+            stop,
+            artifact: None,
+        }
+    }
+
+    /// Does what the machine asks for. Why something failed goes to the log.
+    pub(crate) fn perform(&mut self, effect: Effect, record: &Record) -> Outcome {
+        match self.try_to(effect, record) {
+            Ok(outcome) => outcome,
+            Err(err) => {
+                error!("{err:#}");
+                Outcome::Failed
+            }
+        }
+    }
+
+    fn try_to(&mut self, effect: Effect, record: &Record) -> Result<Outcome> {
+        match effect {
+            Effect::Scripts(state, action) => self.run_scripts(state, action, record),
+            Effect::Open => self.open(record),
+            Effect::Fetch => self.fetch(record),
+            Effect::Call(call) => self.call(call, record),
+            Effect::Report(_) | Effect::Deliver => Ok(Outcome::Done),
+            Effect::Wait | Effect::Sync | Effect::Pause | Effect::End => Ok(Outcome::Done),
+        }
+    }
+
+    /// What the boot loader and the kernel say about a deployment of a root file system.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub(crate) fn boot(&self) -> Result<Boot> {
+        let facts = self.boot_loader()?.facts()?;
+        Ok(Boot {
+            running: facts.running,
+            upgrade_available: facts.upgrade_available,
+        })
+    }
+
+    /// Everything that they say, if this device has two root parts and they can be asked.
+    pub(crate) fn boot_if_set_up(&self) -> Option<Facts> {
+        self.config.rootfs_parts.as_ref()?;
+        self.boot_loader().and_then(|boot| boot.facts()).ok()
+    }
+
+    fn boot_loader(&self) -> Result<BootLoader<'a>> {
+        let parts = self.config.rootfs_parts.as_ref().context(
+            "this device is not set up for root file systems: set rootfs_part_a and rootfs_part_b",
+        )?;
+        BootLoader::new(&self.config.uboot_env_config, Slots::new(parts))
+    }
+
+    fn run_scripts(&self, state: ScriptState, action: Action, record: &Record) -> Result<Outcome> {
+        let standalone = record.mode() == Mode::Standalone;
+        let Some(mode) = scripts::mode_of(state, action, standalone) else {
+            return Ok(Outcome::Done);
+        };
+        let runner = Runner {
+            rootfs_dir: self.config.scripts_dir.clone(),
+            artifact_dir: self.config.data_dir.join("scripts"),
+            limits: Limits::new(self.config.state_script_timeout),
+            retry_interval: self.config.state_script_retry_interval,
+            retry_timeout: self.config.state_script_retry_timeout,
+            env: script_environment(record),
+            stop: Some(self.stop.fd()),
+        };
+        let mut log =
+            |script: &ScriptName, stream, line: &str| info!("{script} ({stream}): {line}");
+        runner
+            .run(state, action, mode, &mut log)
+            .with_context(|| format!("the {state}_{action} scripts fail"))?;
+        Ok(Outcome::Done)
+    }
+
+    /// Reads the artifact's header, and prepares everything that is not yet the payload.
+    fn open(&mut self, record: &Record) -> Result<Outcome> {
+        let deployment = deployment(record)?;
+        let address = match &deployment.origin {
+            Origin::Standalone { source } => source,
+            Origin::Server { url, .. } => url,
+        };
+        let verification = self.verification()?;
+        let artifact = Artifact::open(
+            source::open(address, self.config, self.stop)?,
+            &verification,
+        )
+        .with_context(|| format!("cannot use the artifact {address}"))?;
+        let header = artifact.header();
+        match artifact.signature() {
+            SignatureStatus::Verified { key } => {
+                info!(
+                    "artifact {:?} is signed by the holder of {key}",
+                    header.name()
+                );
+            }
+            SignatureStatus::NotChecked | SignatureStatus::Unsigned => warn!(
+                "artifact {:?} is NOT VERIFIED: no artifact_verify_key is set, so anyone could have made it",
+                header.name()
+            ),
+        }
+        let device_type = device_type::read(&self.config.device_type_file)?;
+        let mismatches = header.depends().mismatches(&device_type, &record.installed);
+        if !mismatches.is_empty() {
+            let reasons: Vec<_> = mismatches.iter().map(ToString::to_string).collect();
+            bail!(
+                "artifact {:?} is not for this device: {}",
+                header.name(),
+                reasons.join("; ")
+            );
+        }
+        let payload = header
+            .payload_type()
+            .map(|payload| payload.as_str().to_owned());
+        let target = match payload.as_deref() {
+            None => None,
+            Some(rootfs_image::TYPE) => Some(rootfs_image::target(&self.boot_loader()?)?),
+            Some(payload) => {
+                UpdateModule::find(payload, self.config, self.stop)?;
+                update_module::tree::create(
+                    &self.config.data_dir,
+                    header,
+                    &record.installed,
+                    &device_type,
+                )?;
+                None
+            }
+        };
+        let scripts = header
+            .scripts()
+            .iter()
+            .map(|script| (script.name.as_str(), script.content.as_slice()));
+        scripts::store(&self.config.data_dir.join("scripts"), scripts)
+            .context("cannot store the artifact's state scripts")?;
+        let contents = Contents {
+            name: header.name().to_owned(),
+            group: header.group().map(str::to_owned),
+            payload,
+            provides: header.provides().cloned(),
+            clears_provides: header.clears_provides().map(<[String]>::to_vec),
+        };
+        self.artifact = Some(artifact);
+        Ok(Outcome::Opened(contents, target))
+    }
+
+    /// Who may have signed the artifact.
+    fn verification(&self) -> Result<Verification> {
+        match &self.config.signers {
+            Signers::Anybody => Ok(Verification::off()),
+            Signers::Nobody => bail!(
+                "refusing every artifact, since it could not be told who made it: set artifact_verify_key to the signer's public key, or allow_unsigned = true"
+            ),
+            Signers::Keys(paths) => {
+                let keys = paths.iter().map(|path| {
+                    let attempt = || format!("cannot use the verification key {}", path.display());
+                    let pem = std::fs::read(path).with_context(attempt)?;
+                    PublicKey::from_pem(&path.display().to_string(), &pem).with_context(attempt)
+                });
+                Ok(Verification::by(keys.collect::<Result<_>>()?)?)
+            }
+        }
+    }
+
+    /// Reads the payload to where it belongs.
+    fn fetch(&mut self, record: &Record) -> Result<Outcome> {
+        let artifact = self.artifact.take().context("the artifact is not open")?;
+        match handler(deployment(record)?) {
+            Handler::None => {
+                artifact.finish()?;
+            }
+            Handler::RootfsImage(target) => {
+                rootfs_image::fetch(artifact, target, &self.boot_loader()?, self.stop)?;
+            }
+            Handler::Module(payload) => {
+                UpdateModule::find(payload, self.config, self.stop)?.fetch(artifact)?;
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// One call to the payload's handler.
+    fn call(&mut self, call: Call, record: &Record) -> Result<Outcome> {
+        // Whatever comes now, nothing more is read from it.
+        self.artifact = None;
+        if call == Call::Commit {
+            // A system whose own scripts this program cannot run must not stay.
+            scripts::check_version(&self.config.scripts_dir)?;
+        }
+        let deployment = deployment(record)?;
+        let reboots = matches!(call, Call::Reboot | Call::RollbackReboot);
+        if reboots && deployment.reboot == crate::record::Reboot::Automatic {
+            reboot::device(&self.config.reboot_command, self.stop)?;
+            return Ok(Outcome::Done);
+        }
+        match handler(deployment) {
+            Handler::None => Ok(Outcome::Done),
+            Handler::RootfsImage(target) => {
+                rootfs_image::call(call, target, record.mode(), &self.boot_loader()?)
+            }
+            Handler::Module(payload) => {
+                UpdateModule::find(payload, self.config, self.stop)?.call(call)
+            }
+        }
+    }
+}
+
+/// Who installs a payload.
+enum Handler<'a> {
+    /// Nobody: there is none, or it is not known yet.
+    None,
+    /// This program, into that root part.
+    RootfsImage(Slot),
+    /// The update module of that name.
+    Module(&'a str),
+}
+
+fn handler(deployment: &Deployment) -> Handler<'_> {
+    let payload = deployment
+        .artifact
+        .as_ref()
+        .and_then(|artifact| artifact.payload.as_deref());
+    match (payload, deployment.target) {
+        (None, _) => Handler::None,
+        (Some(_), Some(target)) => Handler::RootfsImage(target),
+        (Some(payload), None) => Handler::Module(payload),
+    }
+}
+
+fn deployment(record: &Record) -> Result<&Deployment> {
+    record
+        .deployment
+        .as_ref()
+        .ok_or_else(|| anyhow!("there is no deployment"))
+}
+
+/// What state scripts learn about the deployment, beyond what Mender's client tells them.
+fn script_environment(record: &Record) -> Vec<(String, String)> {
+    let Some(deployment) = &record.deployment else {
+        return Vec::new();
+    };
+    let mut environment = Vec::new();
+    if let Origin::Server { id, .. } = &deployment.origin {
+        environment.push(("TANDEM_DEPLOYMENT_ID".to_owned(), id.clone()));
+    }
+    if let Some(artifact) = &deployment.artifact {
+        environment.push(("TANDEM_ARTIFACT_NAME".to_owned(), artifact.name.clone()));
+    }
+    environment
+}

@@ -1,0 +1,11 @@
+//! A virtual device in a directory: two partition files with real file systems, a redundant boot
+//! environment, a persistent data directory, and a stand-in for the boot loader that decides as
+//! the real one does. It needs no root, and the agent on it is the real one.
+
+mod boot_loader;
+mod device;
+mod image;
+
+pub use boot_loader::{Booted, boot};
+pub use device::{Device, Setup};
+pub use image::make_image;
