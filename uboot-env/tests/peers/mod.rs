@@ -1,4 +1,5 @@
 //! The programs that the tests compare: ours, and Debian's as oracles.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -9,22 +10,22 @@ use std::process::{Command, Stdio};
 
 /// Whose program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whose {
+pub(crate) enum Whose {
     Ours,
     Debians,
 }
 
 /// What a program did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Run {
-    pub code: Option<i32>,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 /// Whether a program is installed. With `TANDEM_REQUIRE_PEERS=1` a missing one fails the test.
 #[track_caller]
-pub fn installed(program: &str) -> bool {
+pub(crate) fn installed(program: &str) -> bool {
     let found = std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).exists()));
     let required = std::env::var_os("TANDEM_REQUIRE_PEERS").is_some_and(|value| value == "1");
@@ -39,7 +40,7 @@ pub fn installed(program: &str) -> bool {
 }
 
 /// Our program of this name.
-pub fn ours(name: &str) -> PathBuf {
+pub(crate) fn ours(name: &str) -> PathBuf {
     PathBuf::from(match name {
         "fw_printenv" => env!("CARGO_BIN_EXE_fw_printenv"),
         "fw_setenv" => env!("CARGO_BIN_EXE_fw_setenv"),
@@ -48,7 +49,13 @@ pub fn ours(name: &str) -> PathBuf {
 }
 
 /// Runs `fw_printenv` or `fw_setenv` in a directory.
-pub fn run<A: AsRef<OsStr>>(whose: Whose, name: &str, dir: &Path, args: &[A], input: &[u8]) -> Run {
+pub(crate) fn run<A: AsRef<OsStr>>(
+    whose: Whose,
+    name: &str,
+    dir: &Path,
+    args: &[A],
+    input: &[u8],
+) -> Run {
     let program = match whose {
         Whose::Ours => ours(name),
         Whose::Debians => PathBuf::from(name),
@@ -59,7 +66,7 @@ pub fn run<A: AsRef<OsStr>>(whose: Whose, name: &str, dir: &Path, args: &[A], in
 }
 
 /// Runs a command to its end.
-pub fn finish(mut command: Command, input: &[u8]) -> Run {
+pub(crate) fn finish(mut command: Command, input: &[u8]) -> Run {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -77,15 +84,15 @@ pub fn finish(mut command: Command, input: &[u8]) -> Run {
 }
 
 /// A directory with `fw_env.config` and the file `env` that it names.
-pub struct Device {
-    pub dir: tempfile::TempDir,
-    pub size: usize,
-    pub copies: usize,
+pub(crate) struct Device {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) size: usize,
+    pub(crate) copies: usize,
 }
 
 impl Device {
     /// One or two copies of `size` bytes, one after the other in one file.
-    pub fn new(size: usize, copies: usize, content: &[u8]) -> Self {
+    pub(crate) fn new(size: usize, copies: usize, content: &[u8]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = String::new();
         for copy in 0..copies {
@@ -97,22 +104,22 @@ impl Device {
     }
 
     /// The same in another directory.
-    pub fn twin(&self) -> Self {
+    pub(crate) fn twin(&self) -> Self {
         let twin = Self::new(self.size, self.copies, &self.content());
         let config = fs::read(self.dir.path().join("fw_env.config")).unwrap();
         fs::write(twin.dir.path().join("fw_env.config"), config).unwrap();
         twin
     }
 
-    pub fn content(&self) -> Vec<u8> {
+    pub(crate) fn content(&self) -> Vec<u8> {
         fs::read(self.dir.path().join("env")).unwrap()
     }
 
-    pub fn set_content(&self, content: &[u8]) {
+    pub(crate) fn set_content(&self, content: &[u8]) {
         fs::write(self.dir.path().join("env"), content).unwrap();
     }
 
-    pub fn print<A: AsRef<OsStr>>(&self, whose: Whose, args: &[A]) -> Run {
+    pub(crate) fn print<A: AsRef<OsStr>>(&self, whose: Whose, args: &[A]) -> Run {
         run(
             whose,
             "fw_printenv",
@@ -122,7 +129,7 @@ impl Device {
         )
     }
 
-    pub fn set<A: AsRef<OsStr>>(&self, whose: Whose, args: &[A], input: &[u8]) -> Run {
+    pub(crate) fn set<A: AsRef<OsStr>>(&self, whose: Whose, args: &[A], input: &[u8]) -> Run {
         run(
             whose,
             "fw_setenv",
@@ -134,7 +141,7 @@ impl Device {
 
     /// Per copy what counts of its bytes, so that contents can be compared although Debian's tool
     /// fills the padding with what its heap held.
-    pub fn essence(&self) -> Vec<String> {
+    pub(crate) fn essence(&self) -> Vec<String> {
         self.content()
             .chunks(self.size)
             .map(|copy| essence(copy, self.copies > 1))
@@ -172,15 +179,15 @@ fn with_config<A: AsRef<OsStr>>(args: &[A]) -> Vec<OsString> {
 }
 
 /// Bytes as an argument.
-pub fn arg(bytes: &[u8]) -> OsString {
+pub(crate) fn arg(bytes: &[u8]) -> OsString {
     OsString::from_vec(bytes.to_vec())
 }
 
 /// Numbers that are the same in each run with one seed (splitmix64).
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.0;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -188,7 +195,7 @@ impl Random {
         word ^ (word >> 31)
     }
 
-    pub fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit as u64) as usize
     }
 }
