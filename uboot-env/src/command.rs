@@ -276,13 +276,13 @@ fn environment(
         return Ok(env.clone());
     }
     streams.say("Cannot read environment, using default");
-    streams.warn(&snapshot.warnings);
     let path = options
         .default_env
         .as_deref()
         .unwrap_or(OsStr::new(DEFAULT_ENV));
     let default = read_script(path, streams).and_then(|text| Env::from_text(&text));
     default.map_err(|err| {
+        streams.warn(&snapshot.warnings);
         streams.fail(&err, NO_ENVIRONMENT);
         streams.say(
             "No copy of the environment is good and no default environment was found: run \

@@ -97,7 +97,12 @@ impl Config {
     /// # Errors
     /// [`Error::ReadConfig`], [`Error::Config`], [`Error::Namespace`].
     pub fn load(path: &Path) -> Result<Self, Error> {
-        Self::choose(Found::load(path)?, namespace_of_boot_loader().as_deref())
+        match Found::load(path)? {
+            Found::Lines(config) => Ok(config),
+            namespaces @ Found::Namespaces(_) => {
+                Self::choose(namespaces, namespace_of_boot_loader().as_deref())
+            }
+        }
     }
 
     /// Reads one namespace of a configuration file.

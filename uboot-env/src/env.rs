@@ -106,14 +106,19 @@ impl Env {
     /// Sets (`Some`) or removes (`None`) a variable.
     ///
     /// # Errors
-    /// As [`Env::set`].
+    /// As [`Env::set`]; also for removing a name with `=`, which can only be a mistake.
     pub fn change<V: AsRef<[u8]>>(
         &mut self,
         name: impl AsRef<[u8]>,
         value: Option<V>,
     ) -> Result<(), Error> {
+        let name = name.as_ref();
         match value {
             Some(value) => self.set(name, value),
+            None if name.contains(&b'=') => Err(Error::Name {
+                name: name.to_vec(),
+                fault: EQUALS_FAULT,
+            }),
             None => {
                 self.remove(name);
                 Ok(())
@@ -156,12 +161,14 @@ fn name_fault(name: &[u8]) -> Option<&'static str> {
     let holds = |byte| name.contains(&byte);
     match name {
         [] => Some("it is empty"),
-        _ if holds(b'=') => Some("illegal character '='"),
+        _ if holds(b'=') => Some(EQUALS_FAULT),
         _ if holds(0) => Some("illegal character NUL"),
         _ if holds(b'\n') => Some("illegal character newline"),
         _ => None,
     }
 }
+
+const EQUALS_FAULT: &str = "illegal character '='";
 
 /// The variable that describes types and access of others; see `access`.
 pub(crate) const FLAGS: &[u8; 6] = b".flags";

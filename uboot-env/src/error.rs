@@ -91,7 +91,8 @@ pub enum Error {
         /// Bytes that a copy has for them.
         available: usize,
     },
-    /// Writing failed. With two copies the current one is untouched.
+    /// Writing failed. With two copies the current one is untouched, and it depends on how far the
+    /// device came which one counts: read again to find out.
     Write {
         /// The copy that was being written.
         place: Place,

@@ -202,6 +202,10 @@ impl Store {
             copy: Some(target),
             warnings: snapshot.warnings,
         };
+        let nameless = env.get("").is_some();
+        written
+            .warnings
+            .retain(|warning| nameless || *warning != Warning::EmptyName);
 
         if let Some(placement) = placements.get(target) {
             let replaceable = !redundant && placement.fills_file();

@@ -1,0 +1,441 @@
+//! The command line: verbs and options as mender-artifact 3.9 has them, as far as it has them.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::{
+    ArgAction, ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+};
+use tandem_artifact::Compressor;
+
+/// A whole command line.
+pub(crate) struct Command {
+    pub(crate) verb: Verb,
+    /// No progress on standard error.
+    pub(crate) quiet: bool,
+    /// The compression given before the verb.
+    compression: Option<Compressor>,
+    /// Where the options stood.
+    matches: ArgMatches,
+}
+
+impl Command {
+    /// Reads a command line; help and version come as errors too.
+    pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let matches = Cli::command().try_get_matches_from(args)?;
+        let Cli {
+            verb,
+            compression,
+            quiet,
+            version: _,
+        } = Cli::from_arg_matches(&matches)?;
+        Ok(Self {
+            verb,
+            quiet,
+            compression,
+            matches,
+        })
+    }
+
+    /// The compression to write with: the last one given, else gzip.
+    pub(crate) fn compressor(&self, after_verb: Option<Compressor>) -> Compressor {
+        after_verb.or(self.compression).unwrap_or_default()
+    }
+
+    /// Whether the version that `--software-*` options make under `key` goes before one given with `--provides`: as in
+    /// mender-artifact, whichever stands last on the command line.
+    pub(crate) fn software_goes_first(&self, key: &str) -> bool {
+        let mut leaf = &self.matches;
+        while let Some((_, deeper)) = leaf.subcommand() {
+            leaf = deeper;
+        }
+        let given = leaf.get_many::<KeyValue>("provides").unwrap_or_default();
+        let places = leaf.indices_of("provides").unwrap_or_default();
+        let provides = given
+            .zip(places)
+            .filter(|(pair, _)| pair.key == key)
+            .map(|(_, place)| place)
+            .max();
+        let software = ["software_name", "software_version", "software_filesystem"]
+            .into_iter()
+            .filter_map(|id| leaf.indices_of(id))
+            .flatten()
+            .max();
+        provides.is_none() || software > provides
+    }
+}
+
+/// A command line that can be parsed and makes no sense.
+#[derive(Debug)]
+pub(crate) struct Usage(pub(crate) String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Write, read, check, sign and unpack Mender artifacts (format version 3)
+#[derive(Parser)]
+#[command(
+    name = "tandem-artifact",
+    version,
+    disable_version_flag = true,
+    max_term_width = 100,
+    after_help = "\
+Exit codes:
+  0  all is well
+  1  the artifact is refused: broken, hostile, not signed as required, not supported, over a limit
+  2  the command line, or a key, script or description that it names, cannot be used
+  3  a file cannot be read or written
+
+Examples:
+  tandem-artifact write rootfs-image -t raspberrypi4 -n release-2 -f rootfs.ext4 -o release-2.mender
+  tandem-artifact sign -k private.pem release-2.mender
+  tandem-artifact validate -k public.pem release-2.mender
+  tandem-artifact read release-2.mender"
+)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+
+    /// Like --compression behind the verb
+    #[arg(long, value_name = "NAME", hide = true)]
+    compression: Option<Compressor>,
+
+    /// No progress on standard error
+    #[arg(short, long, global = true, alias = "no-progress", display_order = 100)]
+    quiet: bool,
+
+    /// Print the version of this program
+    #[arg(short = 'v', short_alias = 'V', long, action = ArgAction::Version)]
+    version: Option<bool>,
+}
+
+#[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "one command line a process")]
+pub(crate) enum Verb {
+    /// Write an artifact
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  tandem-artifact write rootfs-image -t raspberrypi4 -n release-2 -f rootfs.ext4 -o release-2.mender"
+    )]
+    Write(Write),
+    Read(Read),
+    Validate(Validate),
+    Sign(Sign),
+    Dump(Dump),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Write {
+    RootfsImage(WriteRootfsImage),
+    ModuleImage(WriteModuleImage),
+    BootstrapArtifact(WriteBootstrapArtifact),
+}
+
+/// Write an artifact with the image of a root file system
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  tandem-artifact write rootfs-image -t raspberrypi4 -n release-2 -f rootfs.ext4 \\
+      -s ArtifactInstall_Enter_10_backup -k private.pem -o release-2.mender")]
+pub(crate) struct WriteRootfsImage {
+    #[command(flatten)]
+    pub(crate) common: WriteCommon,
+
+    #[command(flatten)]
+    pub(crate) software: SoftwareFlags,
+
+    /// The image
+    #[arg(short, long, value_name = "FILE", required = true)]
+    pub(crate) file: PathBuf,
+
+    /// A state script; its name says when it runs; repeatable
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) script: Vec<PathBuf>,
+
+    /// Provide the checksum as rootfs_image_checksum, for old clients
+    #[arg(long)]
+    pub(crate) legacy_rootfs_image_checksum: bool,
+
+    /// Do not provide the checksum
+    #[arg(long)]
+    pub(crate) no_checksum_provide: bool,
+}
+
+/// Write an artifact for an update module
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  tandem-artifact write module-image -t raspberrypi4 -n config-7 -T single-file \\
+      -f dest_dir -f filename -f permissions -f app.conf -m meta.json -o config-7.mender")]
+pub(crate) struct WriteModuleImage {
+    #[command(flatten)]
+    pub(crate) common: WriteCommon,
+
+    #[command(flatten)]
+    pub(crate) software: SoftwareFlags,
+
+    /// The type of the payload: the name of the update module
+    #[arg(short = 'T', long = "type", value_name = "TYPE", required = true)]
+    pub(crate) payload_type: String,
+
+    /// A payload file; repeatable, in this order
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Vec<PathBuf>,
+
+    /// A JSON object for the update module
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) meta_data: Option<PathBuf>,
+
+    /// A state script; its name says when it runs; repeatable
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) script: Vec<PathBuf>,
+}
+
+/// Write an artifact without payload, which only says what a device provides
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  tandem-artifact write bootstrap-artifact -t raspberrypi4 -n release-1 \\
+      -p rootfs-image.version:release-1 -o bootstrap.mender")]
+pub(crate) struct WriteBootstrapArtifact {
+    #[command(flatten)]
+    pub(crate) common: WriteCommon,
+}
+
+#[derive(Args)]
+pub(crate) struct WriteCommon {
+    /// The name of the artifact
+    #[arg(short = 'n', long, value_name = "NAME", required = true)]
+    pub(crate) artifact_name: String,
+
+    /// A type of device that it is made for; repeatable
+    #[arg(
+        short = 't',
+        long,
+        value_name = "TYPE",
+        required_unless_present = "compatible_types"
+    )]
+    device_type: Vec<String>,
+
+    /// The same, by the name that newer versions of mender-artifact give it
+    #[arg(short = 'c', long, value_name = "TYPE", conflicts_with = "device_type")]
+    compatible_types: Vec<String>,
+
+    /// Where to write it; - is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "artifact.mender")]
+    pub(crate) output_path: PathBuf,
+
+    /// Sign it with this private key: RSA, EC P-256 or Ed25519, PEM
+    #[arg(short, long, value_name = "PRIVATE")]
+    pub(crate) key: Option<PathBuf>,
+
+    /// none, gzip (default), lzma, zstd_fastest, zstd_fast, zstd_better or zstd_best
+    #[arg(long, value_name = "NAME")]
+    pub(crate) compression: Option<Compressor>,
+
+    /// An artifact of which one must be installed before; repeatable
+    #[arg(short = 'N', long, value_name = "NAME")]
+    pub(crate) artifact_name_depends: Vec<String>,
+
+    /// A group of which the device must belong to one; repeatable
+    #[arg(short = 'G', long, value_name = "GROUP")]
+    pub(crate) depends_groups: Vec<String>,
+
+    /// The group that a device belongs to with it
+    #[arg(short = 'g', long, value_name = "GROUP")]
+    pub(crate) provides_group: Option<String>,
+
+    /// Something else that it depends on; repeatable
+    #[arg(short, long, value_name = "KEY:VALUE")]
+    pub(crate) depends: Vec<KeyValue>,
+
+    /// Something that it provides; repeatable
+    #[arg(short, long, value_name = "KEY:VALUE")]
+    pub(crate) provides: Vec<KeyValue>,
+
+    /// Provides that it removes, * standing for anything; repeatable
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) clears_provides: Vec<String>,
+
+    /// The version of the format; only 3
+    #[arg(short = 'v', long = "version", value_name = "N", id = "format", value_parser = only_3)]
+    _format: Option<()>,
+}
+
+impl WriteCommon {
+    pub(crate) fn device_types(&self) -> Vec<String> {
+        if self.device_type.is_empty() {
+            self.compatible_types.clone()
+        } else {
+            self.device_type.clone()
+        }
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct SoftwareFlags {
+    /// Call the software FILESYSTEM.NAME.version
+    #[arg(long, value_name = "NAME")]
+    pub(crate) software_name: Option<String>,
+
+    /// Its version, instead of the name of the artifact
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) software_version: Option<String>,
+
+    /// Where it lies, instead of rootfs-image
+    #[arg(long, value_name = "FILESYSTEM")]
+    pub(crate) software_filesystem: Option<String>,
+
+    /// Provide no software version of its own accord
+    #[arg(long)]
+    pub(crate) no_default_software_version: bool,
+
+    /// Remove no provides of its own accord
+    #[arg(long)]
+    pub(crate) no_default_clears_provides: bool,
+}
+
+/// Print what is in an artifact, if all of it is right
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  tandem-artifact read release-2.mender
+  tandem-artifact read -k public.pem --json release-2.mender
+  curl -s https://example.com/release-2.mender | tandem-artifact read -")]
+pub(crate) struct Read {
+    /// Require a signature by this public key, PEM; repeatable, one must match
+    #[arg(short, long, value_name = "PUBLIC")]
+    pub(crate) key: Vec<PathBuf>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// The artifact; - is standard input
+    pub(crate) file: PathBuf,
+}
+
+/// Check an artifact: its form, every checksum, and its signature if a key is given
+///
+/// Without a key a signature is not checked, only warned about.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  tandem-artifact validate release-2.mender
+  tandem-artifact validate -k public.pem -k old-public.pem release-2.mender")]
+pub(crate) struct Validate {
+    /// Require a signature by this public key, PEM; repeatable, one must match
+    #[arg(short, long, value_name = "PUBLIC")]
+    pub(crate) key: Vec<PathBuf>,
+
+    /// The artifact; - is standard input
+    pub(crate) file: PathBuf,
+}
+
+/// Sign an artifact, in place if no output is given
+///
+/// The artifact is checked as a whole before the result takes its place.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  tandem-artifact sign -k private.pem release-2.mender
+  tandem-artifact sign -k new.pem --force -o release-2-new.mender release-2.mender")]
+pub(crate) struct Sign {
+    /// The private key: RSA, EC P-256 or Ed25519, PEM
+    #[arg(short, long, value_name = "PRIVATE")]
+    pub(crate) key: PathBuf,
+
+    /// Where to write the signed artifact
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output_path: Option<PathBuf>,
+
+    /// Replace a signature that is there
+    #[arg(short, long)]
+    pub(crate) force: bool,
+
+    /// The artifact; - is standard input and needs --output-path
+    pub(crate) file: PathBuf,
+}
+
+/// Unpack parts of an artifact, if all of it is right
+#[derive(Args)]
+#[command(after_help = "\
+Files are written into the given folders, nowhere else, and never over existing ones.
+
+Example:
+  tandem-artifact dump --files payload --scripts scripts --meta-data . --print-cmdline app.mender")]
+pub(crate) struct Dump {
+    /// Write the payload files into this folder
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) files: Option<PathBuf>,
+
+    /// Write the meta-data into this folder, as 0000.meta-data
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) meta_data: Option<PathBuf>,
+
+    /// Write the state scripts into this folder
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) scripts: Option<PathBuf>,
+
+    /// Print the options of `write` that make such an artifact of what is dumped
+    #[arg(long)]
+    pub(crate) print_cmdline: bool,
+
+    /// The same, separated by NUL instead of spaces
+    #[arg(long, conflicts_with = "print_cmdline")]
+    pub(crate) print0_cmdline: bool,
+
+    /// Require a signature by this public key, PEM; repeatable, one must match
+    #[arg(short, long, value_name = "PUBLIC")]
+    pub(crate) key: Vec<PathBuf>,
+
+    /// The artifact; - is standard input
+    pub(crate) file: PathBuf,
+}
+
+/// `KEY:VALUE`; the value may contain colons.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyValue {
+    pub(crate) key: String,
+    pub(crate) value: String,
+}
+
+impl std::str::FromStr for KeyValue {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (key, value) = text
+            .split_once(':')
+            .ok_or("a colon must stand between key and value")?;
+        Ok(Self {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        })
+    }
+}
+
+fn only_3(text: &str) -> Result<(), &'static str> {
+    if text == "3" {
+        Ok(())
+    } else {
+        Err("only version 3 can be written")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+}
