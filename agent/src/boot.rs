@@ -3,11 +3,13 @@
 
 pub(crate) mod contract;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use log::{info, warn};
-use tandem_uboot_env::{Config as EnvConfig, Env, Snapshot, Store};
+use tandem_uboot_env::{Config as EnvConfig, Env, Snapshot, Store, Warning};
 
 use crate::slots::{Slot, Slots};
 use contract::{Change, Facts};
@@ -29,6 +31,7 @@ const CANARY: &str = "mender_saveenv_canary";
 pub(crate) struct BootLoader<'a> {
     store: Store,
     slots: Slots<'a>,
+    warned: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> BootLoader<'a> {
@@ -40,9 +43,11 @@ impl<'a> BootLoader<'a> {
         let config = EnvConfig::load(config).context(
             "cannot find the boot environment (create fw_env.config, or set uboot_env_config)",
         )?;
+        let warned = RefCell::default();
         Ok(BootLoader {
             store: Store::new(config),
             slots,
+            warned,
         })
     }
 
@@ -60,9 +65,7 @@ impl<'a> BootLoader<'a> {
             .store
             .read()
             .context("cannot read the boot environment")?;
-        for warning in &snapshot.warnings {
-            warn!("boot environment: {warning}");
-        }
+        self.warn(&snapshot.warnings);
         let env = good(&snapshot)?;
         if number(env, CHECK_CANARY)? == Some(1) && number(env, CANARY)? != Some(1) {
             bail!(
@@ -108,18 +111,35 @@ impl<'a> BootLoader<'a> {
             .iter()
             .map(|(name, value)| (*name, Some(value.as_str())))
             .collect();
-        let attempt = "cannot write the boot environment";
-        let guard = self.store.lock().context(attempt)?;
-        let written = self.store.set_many(&guard, &variables).context(attempt)?;
-        for warning in &written.warnings {
-            warn!("boot environment: {warning}");
-        }
+        self.write(&variables).or_else(|err| {
+            // A write that failed may have hurt the copy that does not count, and the next one
+            // mends it. Worth it: a rollback that cannot be written leaves a system on trial.
+            warn!("{err:#}; trying once more");
+            self.write(&variables)
+        })?;
         match change {
             Change::Arm(slot) => info!("the boot loader starts rootfs part {slot} next, on trial"),
             Change::Commit => info!("the boot loader keeps the running rootfs part"),
             Change::Disarm(slot) => info!("the boot loader starts rootfs part {slot} from now on"),
         }
         Ok(())
+    }
+
+    fn write(&self, variables: &[(&str, Option<&str>)]) -> Result<()> {
+        let attempt = "cannot write the boot environment";
+        let guard = self.store.lock().context(attempt)?;
+        let written = self.store.set_many(&guard, variables).context(attempt)?;
+        self.warn(&written.warnings);
+        Ok(())
+    }
+
+    /// Tells once what is the matter with the environment; it is looked at often.
+    fn warn(&self, warnings: &[Warning]) {
+        for warning in warnings {
+            if self.warned.borrow_mut().insert(warning.to_string()) {
+                warn!("boot environment: {warning}");
+            }
+        }
     }
 
     /// The variables that select a root part.

@@ -1,5 +1,6 @@
 //! The device: the one place that turns the machine's effects into actions.
 
+use std::cell::OnceCell;
 use std::io::Read;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -23,6 +24,7 @@ use crate::{device_type, reboot, rootfs_image, source};
 pub(crate) struct Device<'a> {
     config: &'a Config,
     stop: &'a Stop,
+    boot_loader: OnceCell<BootLoader<'a>>,
     /// The artifact between the moment its header has been read and that of its payload.
     artifact: Option<Artifact<Box<dyn Read + 'a>>>,
 }
@@ -33,6 +35,7 @@ impl<'a> Device<'a> {
         Device {
             config,
             stop,
+            boot_loader: OnceCell::new(),
             artifact: None,
         }
     }
@@ -77,11 +80,15 @@ impl<'a> Device<'a> {
         self.boot_loader().and_then(|boot| boot.facts()).ok()
     }
 
-    fn boot_loader(&self) -> Result<BootLoader<'a>> {
+    fn boot_loader(&self) -> Result<&BootLoader<'a>> {
+        if let Some(boot_loader) = self.boot_loader.get() {
+            return Ok(boot_loader);
+        }
         let parts = self.config.rootfs_parts.as_ref().context(
             "this device is not set up for root file systems: set rootfs_part_a and rootfs_part_b",
         )?;
-        BootLoader::new(&self.config.uboot_env_config, Slots::new(parts))
+        let boot_loader = BootLoader::new(&self.config.uboot_env_config, Slots::new(parts))?;
+        Ok(self.boot_loader.get_or_init(|| boot_loader))
     }
 
     fn run_scripts(&self, state: ScriptState, action: Action, record: &Record) -> Result<Outcome> {
@@ -147,7 +154,7 @@ impl<'a> Device<'a> {
             .map(|payload| payload.as_str().to_owned());
         let target = match payload.as_deref() {
             None => None,
-            Some(rootfs_image::TYPE) => Some(rootfs_image::target(&self.boot_loader()?)?),
+            Some(rootfs_image::TYPE) => Some(rootfs_image::target(self.boot_loader()?)?),
             Some(payload) => {
                 UpdateModule::find(payload, self.config, self.stop)?;
                 update_module::tree::create(
@@ -202,7 +209,7 @@ impl<'a> Device<'a> {
                 artifact.finish()?;
             }
             Handler::RootfsImage(target) => {
-                rootfs_image::fetch(artifact, target, &self.boot_loader()?, self.stop)?;
+                rootfs_image::fetch(artifact, target, self.boot_loader()?, self.stop)?;
             }
             Handler::Module(payload) => {
                 UpdateModule::find(payload, self.config, self.stop)?.fetch(artifact)?;
@@ -228,7 +235,7 @@ impl<'a> Device<'a> {
         match handler(deployment) {
             Handler::None => Ok(Outcome::Done),
             Handler::RootfsImage(target) => {
-                rootfs_image::call(call, target, record.mode(), &self.boot_loader()?)
+                rootfs_image::call(call, target, record.mode(), self.boot_loader()?)
             }
             Handler::Module(payload) => {
                 UpdateModule::find(payload, self.config, self.stop)?.call(call)

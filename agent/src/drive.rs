@@ -66,7 +66,7 @@ impl Driver<'_> {
                 break Halt::Paused;
             }
             // Nothing new is begun that a power cut would make us forget.
-            let outcome = match unsaved && !undoes(record.at.state) {
+            let outcome = match unsaved && !must_go_on(&record) {
                 true => Outcome::Failed,
                 false => device.perform(effect, &record),
             };
@@ -97,20 +97,23 @@ impl Driver<'_> {
     }
 }
 
-/// Whether a state only undoes or ends things: it does its work even if that cannot be recorded,
-/// since doing it twice does no harm.
-fn undoes(state: State) -> bool {
-    match state {
+/// Whether the machine does its work even if that cannot be recorded: where it only undoes or ends
+/// things, doing them twice does no harm; and what is permanent can only be finished.
+fn must_go_on(record: &Record) -> bool {
+    match record.at.state {
         State::ArtifactRollback
         | State::ArtifactRollbackReboot
         | State::ArtifactFailure
         | State::Cleanup => true,
+        State::ArtifactCommit => record
+            .deployment
+            .as_ref()
+            .is_some_and(|deployment| deployment.committed),
         State::Idle
         | State::Sync
         | State::Download
         | State::ArtifactInstall
-        | State::ArtifactReboot
-        | State::ArtifactCommit => false,
+        | State::ArtifactReboot => false,
     }
 }
 

@@ -5,7 +5,9 @@
 mod boot_loader;
 mod device;
 mod image;
+mod programs;
 
 pub use boot_loader::{Booted, boot};
 pub use device::{Device, Setup};
 pub use image::make_image;
+pub use programs::{installed, program};
