@@ -1,0 +1,35 @@
+# Sourced by ./demo and ./check: what the machine needs, and building the programs.
+# shellcheck shell=bash
+
+# Debian packages by what they are for.
+packages_build=(build-essential pkg-config)
+packages_demo=(e2fsprogs openssl)
+packages_check=(libubootenv-tool u-boot-tools mender-artifact mender-client strace shellcheck zstd
+    xz-utils busybox curl file man-db)
+
+# Installs, as root, what is missing of the packages for $1 (demo or check); others are told.
+need_tools() {
+    local wanted=("${packages_build[@]}" "${packages_demo[@]}") missing=() package
+    [ "$1" = demo ] || wanted+=("${packages_check[@]}")
+    for package in "${wanted[@]}"; do
+        dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null | grep -qx installed \
+            || missing+=("$package")
+    done
+    # rustup's toolchain if there is one; else Debian's newest.
+    command -v cargo > /dev/null || missing+=(rustc-web cargo-web)
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if [ "$(id -u)" != 0 ]; then
+        printf 'missing packages; as root: apt-get install --no-install-recommends %s\n' \
+            "${missing[*]}" >&2
+        exit 1
+    fi
+    printf 'installing %s\n' "${missing[*]}"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        "${missing[@]}" > /dev/null
+}
+
+# Builds every program of the workspace; quiet when there is nothing to do.
+build_programs() {
+    cargo build --workspace --quiet
+}
