@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Builds the device program as devices get it: static, small, stripped. Prints the size and fails
+# when it is over budget.
+#
+#   e2e/static-build.sh [TARGET]        default: this machine's
+set -euo pipefail
+cd "$(dirname "$0")/.."
+target=${1:-$(rustc -vV | sed -n 's/^host: //p')}
+budget=$((3584 * 1024)) # 3.5 MiB
+
+# - no unwinding tables: the program aborts on a panic, nothing ever unwinds (-400 KiB)
+# - identical code once, relative relocations packed (-190 KiB)
+flags=(
+    -C target-feature=+crt-static
+    -C "link-arg=-Wl,--icf=all"
+    -C "link-arg=-Wl,-z,pack-relative-relocs"
+    -C "link-arg=-Wl,--no-eh-frame-hdr"
+    -C "link-arg=-Wl,-T,$PWD/agent/no-unwinding.ld"
+)
+RUSTFLAGS="${flags[*]}" cargo build --quiet --profile device --target "$target" -p tandem-agent
+program=target/$target/device/tandem
+size=$(stat -c %s "$program")
+file "$program" | grep -q 'static' || { echo "$program is not static" >&2; exit 1; }
+printf '%s: %d bytes, %d %% of the budget\n' "$program" "$size" $((size * 100 / budget))
+[ "$size" -le "$budget" ] || { echo "over budget: $budget bytes" >&2; exit 1; }
