@@ -12,7 +12,7 @@ use crate::device::Device;
 use crate::drive::{Driver, Halt};
 use crate::exit::Exit;
 use crate::lock::Lock;
-use crate::machine::{self, Boot, Outcome, Point, Refusal, State};
+use crate::machine::{self, Boot, Mode, Outcome, Point, Refusal, State};
 use crate::record::file::RecordFile;
 use crate::record::{Origin, Record};
 use crate::stop::Stop;
@@ -49,6 +49,7 @@ pub(crate) fn run(
     let driver = Driver {
         records: &records,
         held: &held,
+        mode: Mode::Standalone,
         stop,
     };
 

@@ -32,6 +32,7 @@ mod error;
 mod header;
 mod header_read;
 mod json;
+mod key_pem;
 mod limits;
 mod manifest;
 mod name;

@@ -171,8 +171,14 @@ impl PublicKey {
         self.algorithm
     }
 
-    /// Whether this key made `signature` for `message`.
-    fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+    /// The key in the form of `ring`: see the field.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether this key made `signature` for `message`. ECDSA signatures count as 64 bytes and as DER.
+    #[must_use]
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         let algorithm: &dyn ring::signature::VerificationAlgorithm = match self.algorithm {
             Algorithm::Rsa => &RSA_PKCS1_2048_8192_SHA256,
             Algorithm::EcdsaP256 if signature.len() == 64 => &ECDSA_P256_SHA256_FIXED,

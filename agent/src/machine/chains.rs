@@ -2,12 +2,6 @@
 //! faults in every place. The faults are those that Mender's client is tested with; where a chain
 //! differs from its own, the case says so.
 
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may panic"
-)]
-
 use std::collections::BTreeMap;
 
 use tandem_state_scripts::{Action, State as ScriptState};
