@@ -185,13 +185,11 @@ fn complete(file: File, format: Format, overrides: &Overrides) -> Result<Config>
         .or(file.data_dir)
         .unwrap_or_else(|| PathBuf::from("/var/lib/tandem"));
     let rootfs_parts = match (file.rootfs_part_a, file.rootfs_part_b) {
-        (Some(a), Some(b)) => {
-            Some(RootfsParts {
-                a,
-                b,
-                root_device: file.root_device,
-            })
-        }
+        (Some(a), Some(b)) => Some(RootfsParts {
+            a,
+            b,
+            root_device: file.root_device,
+        }),
         (None, None) => None,
         (Some(_), None) => bail!("rootfs_part_a is set, but rootfs_part_b is not"),
         (None, Some(_)) => bail!("rootfs_part_b is set, but rootfs_part_a is not"),

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use log::{debug, info};
+use log::{debug, info, warn};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
@@ -90,7 +90,11 @@ fn round(
         }
         return Ok(Halt::Over);
     }
+    let interrupted = record.deployment.is_some();
     let mut record = machine::resume(record, boot_of(device));
+    if interrupted && !driver.save(&record) {
+        warn!("going on although the interruption could not be recorded");
+    }
     if let (Some(link), Some(errand), None) = (&mut device.link, errand, &record.deployment) {
         link.errand = errand;
         link.schedule.begins(errand, Instant::now());
@@ -98,10 +102,9 @@ fn round(
             record.at = Point::new(State::Idle, Step::Leave);
         }
     }
-    let finished = record.deployment.is_some();
     let driven = driver.drive(device, record, &[]);
     device.follow(&driven.record);
-    let ended = finished
+    let ended = interrupted
         || driven
             .journey
             .iter()

@@ -103,8 +103,9 @@ impl Driver<'_> {
         }
     }
 
-    /// Makes the record durable; whether that worked.
-    fn save(&self, record: &Record) -> bool {
+    /// Makes the record durable; whether that worked. Also to be called with what an interruption
+    /// or a person has made of it: driving saves only what its own steps change.
+    pub(crate) fn save(&self, record: &Record) -> bool {
         let saved = self.records.save(record, self.held);
         if let Err(err) = &saved {
             error!("{err:#}");

@@ -105,7 +105,11 @@ mod tests {
         for length in [0, 1, 0x7f, 0x80, 0xff, 0x100, 0x1234] {
             let content = vec![7; length];
             let bytes = value(OCTET_STRING, &content);
-            assert_eq!(Der(&bytes).take(OCTET_STRING), Some(&content[..]), "{length}");
+            assert_eq!(
+                Der(&bytes).take(OCTET_STRING),
+                Some(&content[..]),
+                "{length}"
+            );
         }
     }
 

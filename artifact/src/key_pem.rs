@@ -19,7 +19,11 @@ impl PublicKey {
             Algorithm::Ed25519 => value(der::OID, OID_ED25519),
         };
         let key = [&[0], self.bytes()].concat();
-        let spki = [value(der::SEQUENCE, &algorithm), value(der::BIT_STRING, &key)].concat();
+        let spki = [
+            value(der::SEQUENCE, &algorithm),
+            value(der::BIT_STRING, &key),
+        ]
+        .concat();
         pem("PUBLIC KEY", &value(der::SEQUENCE, &spki))
     }
 }
@@ -32,10 +36,12 @@ impl Signer {
     /// [`Error::Key`] if the system has no randomness.
     pub fn generate(name: &str) -> Result<String, Error> {
         let mut seed = [0; 32];
-        SystemRandom::new().fill(&mut seed).map_err(|_| Error::Key {
-            name: name.to_owned(),
-            reason: "this system has no randomness to make it from".to_owned(),
-        })?;
+        SystemRandom::new()
+            .fill(&mut seed)
+            .map_err(|_| Error::Key {
+                name: name.to_owned(),
+                reason: "this system has no randomness to make it from".to_owned(),
+            })?;
         let key = value(der::OCTET_STRING, &value(der::OCTET_STRING, &seed));
         let algorithm = value(der::SEQUENCE, &value(der::OID, OID_ED25519));
         let info = [value(der::INTEGER, &[0]), algorithm, key].concat();
