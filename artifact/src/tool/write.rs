@@ -32,12 +32,7 @@ fn rootfs_image(options: &WriteRootfsImage, command: &Command) -> anyhow::Result
     let mut draft = draft(&options.common);
     draft.payload_type = Some(PayloadType::ROOTFS_IMAGE.to_owned());
     draft.scripts = scripts(&options.script)?;
-    add_software(
-        &mut draft,
-        &options.software,
-        PayloadType::ROOTFS_IMAGE,
-        command,
-    );
+    add_software(&mut draft, &options.software, None, command);
 
     let inputs = open_files(std::slice::from_ref(&options.file))?;
     let progress = progress(&inputs, &options.common, command);
@@ -71,7 +66,7 @@ fn module_image(options: &WriteModuleImage, command: &Command) -> anyhow::Result
     add_software(
         &mut draft,
         &options.software,
-        &options.payload_type,
+        Some(&options.payload_type),
         command,
     );
 
@@ -104,14 +99,19 @@ fn draft(common: &WriteCommon) -> Draft {
     }
 }
 
-fn add_software(draft: &mut Draft, flags: &SoftwareFlags, payload_type: &str, command: &Command) {
+fn add_software(
+    draft: &mut Draft,
+    flags: &SoftwareFlags,
+    default_name: Option<&str>,
+    command: &Command,
+) {
     let software = Software {
         filesystem: flags.software_filesystem.as_deref(),
         name: flags.software_name.as_deref(),
         version: flags.software_version.as_deref(),
         no_default: flags.no_default_software_version,
     };
-    if let Some((key, value)) = software.provides(payload_type, &draft.name) {
+    if let Some((key, value)) = software.provides(default_name, &draft.name) {
         let given = draft
             .provides
             .get(&key)
@@ -123,7 +123,7 @@ fn add_software(draft: &mut Draft, flags: &SoftwareFlags, payload_type: &str, co
     if !flags.no_default_clears_provides {
         draft
             .clears_provides
-            .extend(software.clears(payload_type, &draft.clears_provides));
+            .extend(software.clears(default_name, &draft.clears_provides));
     }
 }
 
