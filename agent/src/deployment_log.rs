@@ -11,7 +11,8 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use log::Level;
-use serde::{Deserialize, Serialize};
+use tandem_api::Timestamp;
+use tandem_api::device::LogMessage;
 
 use crate::durable;
 
@@ -32,14 +33,6 @@ const MAX_KEPT: u64 = 8 << 20;
 pub(crate) struct DeploymentLog {
     file: File,
     left: u64,
-}
-
-/// One line.
-#[derive(Serialize, Deserialize)]
-struct Entry {
-    timestamp: String,
-    level: String,
-    message: String,
 }
 
 impl DeploymentLog {
@@ -72,8 +65,8 @@ impl DeploymentLog {
     /// # Errors
     /// Any failure of the file system.
     pub(crate) fn add(&mut self, level: Level, message: &str) -> Result<()> {
-        let entry = Entry {
-            timestamp: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+        let entry = LogMessage {
+            timestamp: SystemTime::now().into(),
             level: level.as_str().to_ascii_lowercase(),
             message: message.to_owned(),
         };
@@ -98,23 +91,23 @@ pub(crate) fn messages(dir: &Path, deployment: &str) -> Result<Vec<u8>> {
     let attempt = || format!("cannot read the deployment log {}", path.display());
     let file = File::open(&path).with_context(attempt)?;
     let mut lines = Vec::new();
-    let mut last = String::from("1970-01-01T00:00:00Z");
+    let mut last = Timestamp::from_seconds(0);
     let mut damaged = 0_usize;
     for line in BufReader::new(file).split(b'\n') {
         let line = line.with_context(attempt)?;
         if line.is_empty() {
             continue;
         }
-        match serde_json::from_slice::<Entry>(&line) {
+        match serde_json::from_slice::<LogMessage>(&line) {
             Ok(entry) if !entry.message.is_empty() => {
-                last.clone_from(&entry.timestamp);
+                last = entry.timestamp;
                 lines.push(line);
             }
             Ok(_) => {}
             Err(_) => {
                 damaged = damaged.saturating_add(1);
                 lines.push(note(
-                    &last,
+                    last,
                     Level::Error,
                     "(this line of the log is damaged)",
                 )?);
@@ -124,7 +117,7 @@ pub(crate) fn messages(dir: &Path, deployment: &str) -> Result<Vec<u8>> {
     let mut leading = Vec::new();
     if damaged > 0 {
         leading.push(note(
-            &last,
+            last,
             Level::Warn,
             &format!("{damaged} lines of this log are damaged"),
         )?);
@@ -132,7 +125,7 @@ pub(crate) fn messages(dir: &Path, deployment: &str) -> Result<Vec<u8>> {
     let (kept, cut) = newest_that_fit(&lines, MAX_SENT);
     if cut > 0 {
         leading.push(note(
-            &last,
+            last,
             Level::Warn,
             &format!("the first {cut} lines are left out: the log is too long"),
         )?);
@@ -155,9 +148,9 @@ fn newest_that_fit(lines: &[Vec<u8>], room: usize) -> (&[Vec<u8>], usize) {
     (lines.get(cut..).unwrap_or_default(), cut)
 }
 
-fn note(timestamp: &str, level: Level, message: &str) -> Result<Vec<u8>> {
-    Ok(serde_json::to_vec(&Entry {
-        timestamp: timestamp.to_owned(),
+fn note(timestamp: Timestamp, level: Level, message: &str) -> Result<Vec<u8>> {
+    Ok(serde_json::to_vec(&LogMessage {
+        timestamp,
         level: level.as_str().to_ascii_lowercase(),
         message: message.to_owned(),
     })?)

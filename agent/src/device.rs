@@ -5,6 +5,7 @@ use std::io::Read;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use log::{error, info, warn};
+use tandem_api::DeploymentStatus;
 use tandem_artifact::{Artifact, PublicKey, SignatureStatus, Verification};
 use tandem_state_scripts as scripts;
 use tandem_state_scripts::child::Limits;
@@ -155,11 +156,18 @@ impl<'a> Device<'a> {
             return;
         };
         let (word, dir) = match state {
-            ScriptState::Download => ("downloading", self.config.scripts_dir.clone()),
-            ScriptState::ArtifactInstall | ScriptState::ArtifactCommit => {
-                ("installing", self.config.data_dir.join("scripts"))
-            }
-            ScriptState::ArtifactReboot => ("rebooting", self.config.data_dir.join("scripts")),
+            ScriptState::Download => (
+                DeploymentStatus::Downloading,
+                self.config.scripts_dir.clone(),
+            ),
+            ScriptState::ArtifactInstall | ScriptState::ArtifactCommit => (
+                DeploymentStatus::Installing,
+                self.config.data_dir.join("scripts"),
+            ),
+            ScriptState::ArtifactReboot => (
+                DeploymentStatus::Rebooting,
+                self.config.data_dir.join("scripts"),
+            ),
             ScriptState::Idle
             | ScriptState::Sync
             | ScriptState::ArtifactRollback

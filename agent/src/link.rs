@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 use log::{debug, info, warn};
+use tandem_api::DeploymentStatus;
 use tandem_artifact::Provides;
 
 use crate::backoff::{Backoff, chance};
@@ -95,9 +96,9 @@ impl<'a> Link<'a> {
     /// Reports how far the deployment is.
     pub(crate) fn report(&mut self, deployment: &str, status: Status) -> Outcome {
         let word = match status {
-            Status::Downloading => "downloading",
-            Status::Installing => "installing",
-            Status::Rebooting => "rebooting",
+            Status::Downloading => DeploymentStatus::Downloading,
+            Status::Installing => DeploymentStatus::Installing,
+            Status::Rebooting => DeploymentStatus::Rebooting,
             Status::Reachable => return self.prove_reachable(deployment),
         };
         match self.server.borrow_mut().report(deployment, word, None) {
@@ -107,7 +108,7 @@ impl<'a> Link<'a> {
             }
             Ok(Heard::Withdrawn) => withdrawn(),
             Err(trouble) => {
-                warn!("cannot report {word:?}: {:#}; going on", trouble.why);
+                warn!("cannot report {word}: {:#}; going on", trouble.why);
                 self.up = false;
                 Outcome::Done
             }
@@ -115,7 +116,7 @@ impl<'a> Link<'a> {
     }
 
     /// Adds to the last status what is going on. Worth one attempt, and only while all is well.
-    pub(crate) fn report_detail(&mut self, deployment: &str, word: &str, detail: &str) {
+    pub(crate) fn report_detail(&mut self, deployment: &str, word: DeploymentStatus, detail: &str) {
         if !self.up {
             return;
         }
@@ -135,11 +136,11 @@ impl<'a> Link<'a> {
         self.server.borrow_mut().forget_token();
         let mut backoff = Backoff::new(FIRST_PAUSE, self.config.retry_poll_interval);
         loop {
-            let trouble = match self
-                .server
-                .borrow_mut()
-                .report(deployment, "installing", None)
-            {
+            let trouble = match self.server.borrow_mut().report(
+                deployment,
+                DeploymentStatus::Installing,
+                None,
+            ) {
                 Ok(Heard::Yes) => return Outcome::Done,
                 Ok(Heard::Withdrawn) => return withdrawn(),
                 Err(trouble) => trouble,

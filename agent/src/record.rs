@@ -72,9 +72,6 @@ pub(crate) enum Origin {
         id: String,
         /// Where the artifact is to be had.
         url: String,
-        /// When that address stops working, as the server wrote it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        expires: Option<String>,
     },
 }
 

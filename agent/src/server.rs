@@ -12,6 +12,8 @@ use anyhow::{Context, Result, anyhow};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use log::{debug, info};
+use tandem_api::device::{AUTH_REQUESTS, AuthRequest, INVENTORY, NEXT_V2};
+use tandem_api::{DeploymentStatus, SIGNATURE};
 use tandem_artifact::Provides;
 use ureq::Agent;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
@@ -124,8 +126,8 @@ impl<'a> Server<'a> {
         let now = Instant::now();
         let mut answer = None;
         if self.old_until.is_none_or(|until| now >= until) {
-            let body = wire::next_request(device_type, provides)?;
-            let asked = self.call(Method::POST, wire::NEXT_V2, Some(&body))?;
+            let body = wire::next_v2(device_type, provides)?;
+            let asked = self.call(Method::POST, NEXT_V2, Some(&body))?;
             if asked.status == StatusCode::NOT_FOUND {
                 self.old_until = now.checked_add(REMEMBER_OLD_SERVER);
             } else {
@@ -146,12 +148,11 @@ impl<'a> Server<'a> {
                     wire::offer(&answer.body).context("the server's deployment makes no sense")?;
                 info!(
                     "the server offers deployment {} of {:?}",
-                    offer.id, offer.artifact_name
+                    offer.id, offer.artifact.artifact_name
                 );
                 Ok(Some(Origin::Server {
                     id: offer.id,
-                    url: offer.url,
-                    expires: offer.expires,
+                    url: offer.artifact.source.uri,
                 }))
             }
             _ => Err(refused(answer, "a deployment")),
@@ -165,7 +166,7 @@ impl<'a> Server<'a> {
     pub(crate) fn report(
         &mut self,
         deployment: &str,
-        status: &str,
+        status: DeploymentStatus,
         substate: Option<&str>,
     ) -> Result<Heard, Trouble> {
         let path = wire::status(deployment)?;
@@ -187,8 +188,8 @@ impl<'a> Server<'a> {
         verdict: Verdict,
     ) -> Result<Heard, Trouble> {
         let status = match verdict {
-            Verdict::Success => "success",
-            Verdict::Failure => "failure",
+            Verdict::Success => DeploymentStatus::Success,
+            Verdict::Failure => DeploymentStatus::Failure,
         };
         self.report(deployment, status, None)
     }
@@ -214,7 +215,7 @@ impl<'a> Server<'a> {
         if self.granted.is_some() && self.sent_inventory == body {
             return Ok(());
         }
-        let answer = self.call(Method::PUT, wire::ATTRIBUTES, Some(&body))?;
+        let answer = self.call(Method::PUT, INVENTORY, Some(&body))?;
         match answer.status {
             status if status.is_success() => {
                 self.sent_inventory = body;
@@ -311,18 +312,21 @@ impl<'a> Server<'a> {
 
     /// Asks each server in turn for a token.
     fn authorise(&mut self) -> Result<(String, String), Trouble> {
-        let identity = identity::read(&self.config.identity_script, self.stop)?;
-        let tenant_token = self.config.tenant_token.as_deref();
-        let body = wire::authorisation(&identity, &self.key.public_pem(), tenant_token)?;
+        let request = AuthRequest {
+            id_data: identity::read(&self.config.identity_script, self.stop)?,
+            pubkey: self.key.public_pem(),
+            tenant_token: self.config.tenant_token.clone(),
+        };
+        let body = serde_json::to_vec(&request).map_err(anyhow::Error::new)?;
         let signature = STANDARD.encode(self.key.sign(&body)?);
         let mut trouble = Trouble::from(anyhow!("no server is configured: set server_url"));
         for base in &self.config.servers {
             let request = Request::builder()
                 .method(Method::POST)
-                .uri(format!("{base}{}", wire::AUTHORISATION))
+                .uri(format!("{base}{}", AUTH_REQUESTS))
                 .header(AUTHORIZATION, "Bearer ")
-                .header("X-MEN-Signature", &signature);
-            match self.send(request, wire::AUTHORISATION, Some(&body)) {
+                .header(SIGNATURE, &signature);
+            match self.send(request, AUTH_REQUESTS, Some(&body)) {
                 Ok(answer) if answer.status == StatusCode::OK => {
                     let token = String::from_utf8(answer.body)
                         .map_err(|_| anyhow!("the token of {base} is not text"))?;

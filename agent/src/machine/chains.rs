@@ -169,7 +169,6 @@ fn check(case: &Case) {
     let origin = Origin::Server {
         id: "id".into(),
         url: "https://".into(),
-        expires: None,
     };
     let mut record = Record::new(BTreeMap::from([("artifact_name".into(), "old".into())]));
     record.at = Point::new(State::Download, Step::Report);
@@ -290,7 +289,6 @@ fn what_goes_round_in_circles_is_given_up() {
         let origin = Origin::Server {
             id: "id".into(),
             url: "https://".into(),
-            expires: None,
         };
         let mut record = Record::new(BTreeMap::from([("artifact_name".into(), "old".into())]));
         record.at = Point::new(State::Download, Step::Report);

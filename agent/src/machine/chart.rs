@@ -16,7 +16,6 @@ fn outcomes(effect: Effect) -> Vec<(&'static str, Outcome)> {
     let server = || Origin::Server {
         id: "id".into(),
         url: "https://".into(),
-        expires: None,
     };
     let contents = |payload: Option<&str>| {
         let contents = Contents {

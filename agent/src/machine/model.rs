@@ -447,7 +447,6 @@ fn server() -> Origin {
     Origin::Server {
         id: "id".to_owned(),
         url: "https://".to_owned(),
-        expires: None,
     }
 }
 

@@ -1,22 +1,23 @@
-//! Paths and bodies of the device API, as a device writes and reads them.
+//! Bodies and paths of the device API, from what the agent knows and to what it needs.
+
+use std::fmt::Write;
 
 use anyhow::{Result, ensure};
-use serde::{Deserialize, Serialize};
+use tandem_api::device::{
+    Attribute, AttributeValue, NEXT_V1, NextDeployment, NextRequest, StatusReport, log_path,
+    status_path,
+};
+use tandem_api::{DeploymentStatus, ErrorBody};
 use tandem_artifact::{ARTIFACT_NAME, Provides};
 
 use crate::key_values::{KeyValues, Values};
-
-pub(super) const AUTHORISATION: &str = "/api/devices/v1/authentication/auth_requests";
-pub(super) const NEXT_V2: &str = "/api/devices/v2/deployments/device/deployments/next";
-pub(super) const ATTRIBUTES: &str = "/api/devices/v1/inventory/device/attributes";
-const DEPLOYMENTS: &str = "/api/devices/v1/deployments/device/deployments";
 
 /// The path of a deployment's status.
 ///
 /// # Errors
 /// When the id cannot stand in a path; it has come from a server.
 pub(super) fn status(deployment: &str) -> Result<String> {
-    Ok(format!("{DEPLOYMENTS}/{}/status", plain(deployment)?))
+    Ok(status_path(plain(deployment)?))
 }
 
 /// The path of a deployment's log.
@@ -24,7 +25,7 @@ pub(super) fn status(deployment: &str) -> Result<String> {
 /// # Errors
 /// As [`status`].
 pub(super) fn log(deployment: &str) -> Result<String> {
-    Ok(format!("{DEPLOYMENTS}/{}/log", plain(deployment)?))
+    Ok(log_path(plain(deployment)?))
 }
 
 /// The older way to ask for a deployment.
@@ -33,122 +34,56 @@ pub(super) fn next_v1(device_type: &str, provides: &Provides) -> String {
         .get(ARTIFACT_NAME)
         .map(String::as_str)
         .unwrap_or_default();
-    format!(
-        "{DEPLOYMENTS}/next?artifact_name={}&device_type={}",
-        percent(name),
-        percent(device_type)
-    )
+    let (name, device_type) = (percent(name), percent(device_type));
+    format!("{NEXT_V1}?artifact_name={name}&device_type={device_type}")
 }
 
 /// The body of the newer way: everything that is installed, flat.
-pub(super) fn next_request(device_type: &str, provides: &Provides) -> Result<Vec<u8>> {
-    #[derive(Serialize)]
-    struct Next<'a> {
-        device_provides: std::collections::BTreeMap<&'a str, &'a str>,
-    }
-    let mut all: std::collections::BTreeMap<&str, &str> = provides
-        .iter()
-        .map(|(key, value)| (key.as_str(), value.as_str()))
-        .collect();
-    all.insert("device_type", device_type);
-    Ok(serde_json::to_vec(&Next {
-        device_provides: all,
-    })?)
-}
-
-/// A deployment that is offered.
-pub(super) struct Offer {
-    pub(super) id: String,
-    pub(super) artifact_name: String,
-    pub(super) url: String,
-    pub(super) expires: Option<String>,
-}
-
-/// Reads an offer; what it says about the artifact is not believed, the artifact's own header is.
-pub(super) fn offer(body: &[u8]) -> Result<Offer> {
-    #[derive(Deserialize)]
-    struct Next {
-        id: String,
-        artifact: Artifact,
-    }
-    #[derive(Deserialize)]
-    struct Artifact {
-        #[serde(default)]
-        artifact_name: String,
-        source: Source,
-    }
-    #[derive(Deserialize)]
-    struct Source {
-        uri: String,
-        #[serde(default)]
-        expire: Option<String>,
-    }
-    let next: Next = serde_json::from_slice(body)?;
-    plain(&next.id)?;
-    Ok(Offer {
-        id: next.id,
-        artifact_name: next.artifact.artifact_name,
-        url: next.artifact.source.uri,
-        expires: next.artifact.source.expire,
-    })
-}
-
-/// The body of a report.
-pub(super) fn report(status: &str, substate: Option<&str>) -> Result<Vec<u8>> {
-    #[derive(Serialize)]
-    struct Report<'a> {
-        status: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        substate: Option<&'a str>,
-    }
-    Ok(serde_json::to_vec(&Report { status, substate })?)
-}
-
-/// The body of an inventory.
-pub(super) fn inventory(attributes: &KeyValues) -> Result<Vec<u8>> {
-    #[derive(Serialize)]
-    struct Attribute<'a> {
-        name: &'a str,
-        value: &'a Values,
-    }
-    let all: Vec<Attribute> = attributes
-        .iter()
-        .map(|(name, value)| Attribute { name, value })
-        .collect();
-    Ok(serde_json::to_vec(&all)?)
-}
-
-/// The body of a request for authorisation; it is signed as it is.
-pub(super) fn authorisation(
-    identity: &str,
-    public_key: &str,
-    tenant_token: Option<&str>,
-) -> Result<Vec<u8>> {
-    #[derive(Serialize)]
-    struct Authorisation<'a> {
-        id_data: &'a str,
-        pubkey: &'a str,
-        tier: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        tenant_token: Option<&'a str>,
-    }
-    let request = Authorisation {
-        id_data: identity,
-        pubkey: public_key,
-        tier: "standard",
-        tenant_token,
+pub(super) fn next_v2(device_type: &str, provides: &Provides) -> Result<Vec<u8>> {
+    let mut device_provides = provides.clone();
+    device_provides.insert("device_type".to_owned(), device_type.to_owned());
+    let request = NextRequest {
+        device_provides,
+        update_control_map: false,
     };
     Ok(serde_json::to_vec(&request)?)
 }
 
+/// Reads an offer. What it says about the artifact is not believed; the artifact's header is.
+pub(super) fn offer(body: &[u8]) -> Result<NextDeployment> {
+    let offer: NextDeployment = serde_json::from_slice(body)?;
+    plain(&offer.id)?;
+    Ok(offer)
+}
+
+/// The body of a report.
+pub(super) fn report(status: DeploymentStatus, substate: Option<&str>) -> Result<Vec<u8>> {
+    let substate = substate.map(str::to_owned);
+    Ok(serde_json::to_vec(&StatusReport { status, substate })?)
+}
+
+/// The body of an inventory.
+pub(super) fn inventory(attributes: &KeyValues) -> Result<Vec<u8>> {
+    let attributes: Vec<Attribute> = attributes
+        .iter()
+        .map(|(name, values)| Attribute {
+            name: name.clone(),
+            value: match values {
+                Values::One(value) => AttributeValue::Text(value.clone()),
+                Values::Many(values) => AttributeValue::Texts(values.clone()),
+            },
+            scope: None,
+            description: None,
+            timestamp: None,
+        })
+        .collect();
+    Ok(serde_json::to_vec(&attributes)?)
+}
+
 /// What a server says in an error's body, shortened and on one line.
 pub(super) fn error_text(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Error {
-        error: String,
-    }
-    let text = match serde_json::from_slice::<Error>(body) {
-        Ok(Error { error }) => error,
+    let text = match serde_json::from_slice::<ErrorBody>(body) {
+        Ok(body) => body.error,
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     };
     let line: String = text
@@ -177,7 +112,8 @@ fn percent(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             encoded.push(byte.into());
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            // Writing to a string cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
         }
     }
     encoded
@@ -204,16 +140,22 @@ mod tests {
 
     #[test]
     fn an_offer_needs_an_id_and_an_address() {
-        let whole =
-            br#"{"id":"x","artifact":{"artifact_name":"a","source":{"uri":"https://h/a"}}}"#;
-        assert_eq!(offer(whole).unwrap().url, "https://h/a");
-        for body in [
-            &br#"{"artifact":{"source":{"uri":"u"}}}"#[..],
-            br#"{"id":"x","artifact":{}}"#,
-            br#"{"id":"../x","artifact":{"source":{"uri":"u"}}}"#,
-            br#"{"id": 7, "artifact": ["#,
-            b"",
-        ] {
+        let offered = |id: &str, source: &str| {
+            offer(
+                format!(
+                    r#"{{"id":"{id}","artifact":{{"artifact_name":"a","device_types_compatible":["t"],"source":{{{source}}}}}}}"#
+                )
+                .as_bytes(),
+            )
+        };
+        let whole = offered(
+            "x",
+            r#""uri":"https://h/a","expire":"2026-11-24T08:00:00.123Z""#,
+        );
+        assert_eq!(whole.unwrap().artifact.source.uri, "https://h/a");
+        assert!(offered("../x", r#""uri":"https://h/a""#).is_err());
+        assert!(offered("x", "").is_err());
+        for body in [&br#"{"id": 7, "artifact": ["#[..], b"", b"[]", b"null"] {
             assert!(offer(body).is_err());
         }
     }
