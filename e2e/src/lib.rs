@@ -4,6 +4,7 @@
 
 mod boot_loader;
 mod device;
+pub mod faulty;
 mod image;
 mod programs;
 

@@ -2,8 +2,13 @@
 //! before anything is written.
 
 #![allow(
-    clippy::disallowed_methods,
     clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
     reason = "a test may fail loudly, and its files are its own"
 )]
 
