@@ -3,10 +3,10 @@
 
 use std::io::{Read, Seek};
 
+use crate::content::Content;
 use crate::draft::Draft;
 use crate::name::PayloadType;
 use crate::provides::{ARTIFACT_GROUP, Provides};
-use crate::write::Content;
 
 /// The key of the checksum of a root file system.
 pub const ROOTFS_CHECKSUM: &str = "rootfs-image.checksum";

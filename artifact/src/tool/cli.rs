@@ -255,7 +255,7 @@ pub(crate) struct WriteCommon {
     pub(crate) depends_groups: Vec<String>,
 
     /// The group that a device belongs to with it
-    #[arg(short = 'g', long, value_name = "GROUP")]
+    #[arg(short = 'g', long, alias = "group", value_name = "GROUP")]
     pub(crate) provides_group: Option<String>,
 
     /// Something else that it depends on; repeatable

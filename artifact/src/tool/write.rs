@@ -35,8 +35,8 @@ fn rootfs_image(options: &WriteRootfsImage, command: &Command) -> anyhow::Result
     add_software(&mut draft, &options.software, None, command);
 
     let inputs = open_files(std::slice::from_ref(&options.file))?;
-    let progress = progress(&inputs, &options.common, command);
-    let files = measure(inputs, &progress)?;
+    let progress = Progress::new("hashing", Some(size(&inputs)), command.quiet);
+    let files = measure(inputs, &options.common, &progress)?;
     let checksum = files
         .first()
         .filter(|_| !options.no_checksum_provide)
@@ -71,8 +71,8 @@ fn module_image(options: &WriteModuleImage, command: &Command) -> anyhow::Result
     );
 
     let inputs = open_files(&options.file)?;
-    let progress = progress(&inputs, &options.common, command);
-    let files = measure(inputs, &progress)?;
+    let progress = Progress::new("hashing", Some(size(&inputs)), command.quiet);
+    let files = measure(inputs, &options.common, &progress)?;
     finish(&draft, files, &options.common, command)
 }
 
@@ -176,28 +176,31 @@ fn is_block_device(metadata: &std::fs::Metadata) -> bool {
     metadata.file_type().is_block_device()
 }
 
-/// All payload files are read twice, and a third time if the artifact goes to a pipe.
-fn progress(inputs: &[Input], common: &WriteCommon, command: &Command) -> Progress {
-    let size = inputs
+fn size(inputs: &[Input]) -> u64 {
+    inputs
         .iter()
         .map(|input| input.size)
-        .fold(0, u64::saturating_add);
-    let passes = if input::is_standard(&common.output_path) {
-        3
-    } else {
-        2
-    };
-    Progress::new("writing", Some(size.saturating_mul(passes)), command.quiet)
+        .fold(0, u64::saturating_add)
 }
 
-fn measure(
+/// Reads all payload files for the manifest. They are read again when they are written, twice if that is to a pipe.
+fn measure<'a>(
     inputs: Vec<Input>,
-    progress: &Progress,
-) -> anyhow::Result<Vec<Content<Watched<'_, File>>>> {
+    common: &WriteCommon,
+    progress: &'a Progress,
+) -> anyhow::Result<Vec<Content<Watched<'a, File>>>> {
+    let size = size(&inputs);
     let measured = inputs
         .into_iter()
         .map(|input| Content::measure(input.name, progress.watch(input.file)));
-    Ok(measured.collect::<Result<_, _>>()?)
+    let files = measured.collect::<Result<_, _>>()?;
+    let passes = if input::is_standard(&common.output_path) {
+        2
+    } else {
+        1
+    };
+    progress.next("writing", Some(size.saturating_mul(passes)));
+    Ok(files)
 }
 
 fn finish(

@@ -1,6 +1,6 @@
 //! Names that would leave their folder, or confuse whoever sees them.
 
-use crate::forge::{Entry, Forge, check, line, tar};
+use crate::forge::{Entry, Forge, check, line, pax, tar};
 
 const BAD: [&str; 24] = [
     "",
@@ -109,6 +109,29 @@ fn scripts_have_names_that_say_when_they_run() {
         // A name field holds 100 bytes, "scripts/" takes 8 of them.
         check(name, &forge.bytes(), fault);
     }
+}
+
+#[test]
+fn names_of_300_bytes_come_in_extended_headers_and_are_too_long() {
+    let path = |name: &str| pax(format!("{} path={name}\n", name.len() + 10).as_bytes());
+    let long = "x".repeat(300);
+    let mut forge = Forge::new("");
+    forge.payload[0] = forge.payload[0].clone().after(path(&long));
+    check("payload file", &forge.bytes(), Some("payload file name"));
+    let script = |length: usize| {
+        let name = format!(
+            "scripts/ArtifactInstall_Enter_02_{}",
+            "x".repeat(length - 25)
+        );
+        let mut forge = Forge::new("");
+        forge.header[1] = forge.header[1].clone().after(path(&name));
+        forge.bytes()
+    };
+    check("script", &script(255), None);
+    check("script", &script(256), Some("state script name"));
+    let mut outer = Forge::new("").outer();
+    outer[0] = outer[0].clone().after(path(&long));
+    check("outer member", &tar(&outer), Some("where version must be"));
 }
 
 #[test]

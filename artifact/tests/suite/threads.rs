@@ -68,6 +68,15 @@ fn a_moved_check_finds_what_a_check_in_place_finds() {
     );
 }
 
+#[test]
+fn readers_checks_and_proofs_can_change_threads() {
+    fn is_send<T: Send>() {}
+    is_send::<Artifact<std::fs::File>>();
+    is_send::<Check>();
+    is_send::<Verified>();
+    is_send::<Error>();
+}
+
 /// Opens an artifact with two files, and reads the first with its check detached.
 fn detached(forge: &Forge) -> (Artifact<std::io::Cursor<Vec<u8>>>, Check) {
     let mut artifact =
