@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Mappings and sequences in block style, plain and quoted scalars without escapes, comments, and a
-//! `---` at the start. Flow style, anchors, tags, multi-line scalars and tabs are not read. A key
+//! `---` at the start or `...` at the end. Flow style, anchors, tags, multi-line scalars and tabs are not read. A key
 //! that is not listed above is an error, with one exception: `unlock`, which libubootenv's own
 //! documentation shows and its parser refuses, is accepted and means nothing.
 
@@ -253,6 +253,9 @@ fn tokenise(text: &str) -> Result<Vec<Line>, String> {
         if content.is_empty() || (lines.is_empty() && text == "---") {
             continue;
         }
+        if text == "..." {
+            break;
+        }
         if text.contains('\t') {
             return Err(fault("tabs are not read"));
         }
@@ -397,6 +400,7 @@ appvar:
     fn other_ways_to_write_the_same_are_read() {
         for text in [
             "u:\n  size: 16384\n  devices:\n  - path: /e\n",
+            "u:\n  size: 16384\n  devices:\n  - path: /e\n...\nanything",
             "---\n# comment\nu:   # comment\n  size: 040000\n  devices:\n      -   path: /e # comment\n",
             "'u':\r\n  \"size\": \"0x4000\"\r\n  devices:\r\n    - offset: 0\r\n      path: '/e'\r\n",
             "u:\n  devices:\n    - path: /e\n  size: 0x4000",
