@@ -185,54 +185,80 @@ END
     check "ubi-too-small: refused" 255 $?
 }
 
-# The flash of the "virt" machine: CFI chips, which the driver sees as one device with blocks of 256 KiB.
+# The SPI flash that the board boots from. (Its write protection is not tried: the status register of
+# QEMU's chips does not keep what the kernel writes to it.)
 nor() {
-    for module in mtd cfi_probe cfi_cmdset_0001 physmap; do
-        modprobe $module
-    done
-    check "NOR is there" nor "$(cat /sys/class/mtd/mtd0/type)"
-    echo "erase size $(cat /sys/class/mtd/mtd0/erasesize), $(cat /sys/class/mtd/mtd0/name)"
+    modprobe spi_nor
+    modprobe spi_aspeed_smc
+    mtd=/dev/mtd0
+    class=/sys/class/mtd/mtd0
+    check "NOR is there" nor "$(cat $class/type)"
+    block=$(cat $class/erasesize)
 
     config nor-whole-blocks <<END
-/dev/mtd0 0x0 0x40000
-/dev/mtd0 0x40000 0x40000
+$mtd 0x0 0x20000
+$mtd 0x20000 0x20000
 END
     in_turn nor-whole-blocks "$six_turns" "$everybody"
-    check "nor-whole-blocks: flags" "01 00" \
-        "$(byte_at /dev/mtd0 0x40004) $(byte_at /dev/mtd0 0x4)"
+    check "nor-whole-blocks: flags" "00 01" "$(byte_at $mtd 0x4) $(byte_at $mtd 0x20004)"
 
     # The environment is smaller than a block; what else is there has to stay.
     config nor-amid-other-data <<END
-/dev/mtd0 0x101000 0x4000
-/dev/mtd0 0x141000 0x4000
+$mtd $((block * 128 + 512)) 0x400
+$mtd $((block * 129 + 512)) 0x400
 END
-    for offset in 0x100000 0x105000 0x17ffff; do
-        printf 'n' | dd of=/dev/mtd0 bs=1 seek=$((offset)) 2>/dev/null
+    neighbours="$((block * 128)) $((block * 128 + 1536)) $((block * 130 - 1))"
+    for offset in $neighbours; do
+        printf 'n' | dd of=$mtd bs=1 seek="$offset" 2>/dev/null
     done
     in_turn nor-amid-other-data "ours ours ours ours" "$everybody"
-    for offset in 0x100000 0x105000 0x17ffff; do
-        check "nor-amid-other-data: neighbour at $offset" 6e "$(byte_at /dev/mtd0 $offset)"
+    for offset in $neighbours; do
+        check "nor-amid-other-data: neighbour at $offset" 6e "$(byte_at $mtd "$offset")"
     done
 
     config nor-copies-in-one-block <<END
-/dev/mtd0 0x200000 0x4000
-/dev/mtd0 0x204000 0x4000
+$mtd $((block * 256)) 0x400
+$mtd $((block * 256 + 1024)) 0x400
 END
     ours fw_setenv -c nor-copies-in-one-block -f default a 1 2>/dev/null
     check "nor-copies-in-one-block: refused" 234 $?
 
-    # Both copies good and never obsoleted: a power cut between the write and the mark.
-    ours fw_setenv -c nor-whole-blocks turn last
-    check "nor-cut-before-mark: one counts" "turn=last" "$(ours fw_printenv -c nor-whole-blocks turn)"
-    for copy in 0x0 0x40000; do
-        check "nor-cut-before-mark: flags at $copy" 1 \
-            "$(byte_at /dev/mtd0 $((copy + 4)) | grep -c '0[01]')"
+    # A damaged copy is passed over and repaired. Flash can clear bits without an erase.
+    for copy in 0x0 0x20000; do
+        ours fw_setenv -c nor-whole-blocks turn before-$copy
+        printf '\0\0\0\0' | dd of=$mtd bs=1 seek=$((copy)) 2>/dev/null
+        ours fw_setenv -c nor-whole-blocks healed $copy 2>/dev/null
+        check "nor-damaged-copy: $copy is healed" 0 $?
+        check "nor-damaged-copy: $copy, both tools read" "healed=$copy healed=$copy" \
+            "$(ours fw_printenv -c nor-whole-blocks healed) $(theirs fw_printenv -c nor-whole-blocks healed)"
     done
+}
 
-    # A damaged copy is skipped and repaired.
-    printf '\0\0\0\0' | dd of=/dev/mtd0 bs=4 conv=notrunc 2>/dev/null
-    ours fw_setenv -c nor-whole-blocks turn healed 2>/dev/null
-    check "nor-damaged-copy: healed" "turn=healed" "$(theirs fw_printenv -c nor-whole-blocks turn)"
+emmc() {
+    modprobe sdhci_of_aspeed
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        [ -b /dev/mmcblk0boot1 ] || sleep 1
+    done
+    ls /dev/mmcblk*
+    switch0=/sys/block/mmcblk0boot0/force_ro
+    switch1=/sys/block/mmcblk0boot1/force_ro
+    check "boot partitions are write-protected" "1 1" "$(cat $switch0 $switch1 | tr '\n' ' ' | sed 's/ $//')"
+    ln -s /dev/mmcblk0boot0 boot-link
+    config emmc-boot-partitions <<END
+/dev/mmcblk0boot0 0x0 0x20000
+/dev/mmcblk0boot1 0x0 0x20000
+END
+    in_turn emmc-boot-partitions "$six_turns" "$everybody"
+    check "emmc-boot-partitions: protected again" "1 1" "$(cat $switch0 $switch1 | tr '\n' ' ' | sed 's/ $//')"
+    config emmc-boot-partition-by-link <<END
+boot-link 0x40000 0x20000
+/dev/mmcblk0boot0 -0x20000 0x20000
+END
+    in_turn emmc-boot-partition-by-link "ours ours" "$everybody"
+    check "emmc-boot-partition-by-link: protected again" 1 "$(cat $switch0)"
+    echo 0 >$switch0
+    ours fw_setenv -c emmc-boot-partition-by-link turn open
+    check "emmc-boot-partition-by-link: left open as it was" 0 "$(cat $switch0)"
 }
 
 ram() {
@@ -279,7 +305,7 @@ END
 
 echo "kernel $(uname -r) on $(uname -m)"
 case $(uname -m) in
-aarch64) nor ;;
+arm*) nor && emmc ;;
 *) nand && ubi && ram && mmc ;;
 esac
 if [ $failed = 0 ]; then
@@ -287,4 +313,4 @@ if [ $failed = 0 ]; then
 else
     echo "$failed checks failed"
 fi
-poweroff -f
+reboot -f

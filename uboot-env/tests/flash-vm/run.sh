@@ -2,11 +2,12 @@
 # fw_printenv and fw_setenv on the kernel's own flash drivers, in a virtual machine, because few
 # build machines have MTD. Debian's libubootenv-tool is there too and has to agree.
 #
-#   run.sh           NAND with bad blocks, UBI volumes, a write-protected MMC disk
-#   run.sh arm64     NOR: the flash chips of QEMU's "virt" machine
+#   run.sh           on a PC: NAND with bad blocks, UBI volumes, a write-protected MMC disk
+#   run.sh armhf     on a board with an AST2600: SPI NOR flash, an eMMC with its boot partitions
 #
-# Needs dpkg-deb, apt-get (everything else is downloaded, nothing is installed) and QEMU for the
-# architecture, or $QEMU. fw_setenv is built here for amd64; for arm64 FW_SETENV names a static build.
+# Needs dpkg-deb, apt-get (everything else is downloaded, nothing is installed), busybox and QEMU for
+# the architecture, or $QEMU; for the eMMC version 9.1 or later. fw_setenv is built here for amd64;
+# for armhf FW_SETENV names a static build.
 # Work is kept in target/flash-vm, or in $FLASH_VM. Ends with 0 when every check in guest.sh passed.
 set -eu
 
@@ -17,8 +18,8 @@ work=${FLASH_VM:-$top/target/flash-vm}/$arch
 mkdir -p "$work/packages" "$work/lists/partial" "$work/cache/archives/partial"
 
 case $arch in
-amd64) qemu=${QEMU:-qemu-system-x86_64} machine=q35 console=ttyS0 ;;
-arm64) qemu=${QEMU:-qemu-system-aarch64} machine=virt console=ttyAMA0 ;;
+amd64) qemu=${QEMU:-qemu-system-x86_64} image=linux-image-amd64 console=ttyS0 ;;
+armhf) qemu=${QEMU:-qemu-system-arm} image=linux-image-armmp console="ttyS4 vmalloc=768M" ;;
 *) echo "unknown architecture: $arch" >&2 && exit 2 ;;
 esac
 
@@ -31,8 +32,9 @@ apt() {
 }
 
 if [ ! -e "$work/root/downloaded" ]; then
-    apt apt-get update >/dev/null
-    kernel=$(apt apt-cache depends "linux-image-$arch" | sed -n 's/.*Depends: \(linux-image-[^ ]*\)/\1/p' | head -n 1)
+    # A missing index is no matter if what is asked for below is found.
+    apt apt-get update >/dev/null || true
+    kernel=$(apt apt-cache depends "$image" | sed -n 's/.*Depends: \(linux-image-[^ ]*\)/\1/p' | head -n 1)
     (cd "$work/packages" && apt apt-get download "$kernel" busybox-static libubootenv-tool \
         libubootenv0.1 mtd-utils libc6 zlib1g)
     for package in "$work"/packages/*.deb; do
@@ -65,7 +67,7 @@ modules=$(echo "$initrd"/lib/modules/*)
 version=${modules##*/}
 find "$modules/kernel" -mindepth 1 -maxdepth 1 ! -name drivers ! -name lib ! -name crypto ! -name arch \
     -exec rm -rf {} +
-find "$modules/kernel/drivers" -mindepth 1 -maxdepth 1 ! -name mtd ! -name mmc -exec rm -rf {} +
+find "$modules/kernel/drivers" -mindepth 1 -maxdepth 1 ! -name mtd ! -name mmc ! -name spi -exec rm -rf {} +
 
 # Programs of the guest's packages that this machine can run too, or its own.
 busybox() {
@@ -75,20 +77,24 @@ busybox depmod -b "$initrd" "$version"
 (cd "$initrd" && find . | busybox cpio -o -H newc | gzip -1) >"$work/initrd.gz"
 
 truncate -s 16M "$work/mmc.img"
-set -- -M "$machine" -accel tcg -m 1024 -nographic -no-reboot -nodefaults -serial stdio \
+set -- -accel tcg -m 1024 -nographic -no-reboot -monitor none -serial stdio \
     -kernel "$work/root/boot/vmlinuz-$version" -initrd "$work/initrd.gz" \
     -append "console=$console quiet panic=-1"
 case $arch in
 amd64)
-    set -- "$@" -device sdhci-pci -device sd-card,drive=mmc \
+    set -- "$@" -M q35 -nodefaults -device sdhci-pci -device sd-card,drive=mmc \
         -drive "if=none,id=mmc,format=raw,file=$work/mmc.img"
     ;;
-arm64)
-    # Erased flash.
-    head -c 67108864 /dev/zero | tr '\0' '\377' >"$work/flash0.img"
-    cp "$work/flash0.img" "$work/flash1.img"
-    set -- "$@" -cpu cortex-a57 -drive "if=pflash,format=raw,file=$work/flash0.img" \
-        -drive "if=pflash,format=raw,file=$work/flash1.img"
+armhf)
+    # Erased flash. QEMU keeps the boot partitions of the eMMC
+    # in the first 2 MiB of its image.
+    head -c 67108864 /dev/zero | tr '\0' '\377' >"$work/flash.img"
+    truncate -s 32M "$work/mmc.img"
+    set -- "$@" -M ast2600-evb \
+        -dtb "$work/root/usr/lib/linux-image-$version/aspeed-ast2600-evb.dtb" \
+        -drive "if=mtd,format=raw,file=$work/flash.img" \
+        -drive "if=sd,index=2,format=raw,file=$work/mmc.img" \
+        -global emmc.boot-partition-size=1048576
     ;;
 esac
 timeout 600 "$qemu" "$@" </dev/null | tee "$work/console.log"
