@@ -584,3 +584,22 @@ fn output_that_cannot_be_written_is_an_error() {
     assert_eq!(output.status.code(), Some(1));
     assert!(!output.stderr.is_empty());
 }
+
+#[test]
+fn a_reader_that_goes_away_is_no_reason_to_complain() {
+    let device = redundant(0x100, "a=1\n");
+    let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+    drop(reader);
+    let mut command = Command::new(peers::ours("fw_printenv"));
+    command
+        .args(["-c", "fw_env.config"])
+        .current_dir(device.dir.path());
+    let output = command
+        .stdout(std::os::fd::OwnedFd::from(writer))
+        .output()
+        .unwrap();
+    assert_eq!(
+        (output.status.code(), output.stderr),
+        (Some(141), Vec::new())
+    );
+}
