@@ -9,12 +9,14 @@
 //! |---|---|---|
 //! | one copy damaged | silent; repaired by the next change | says so; any `fw_setenv` repairs it |
 //! | one copy beyond the end of the medium | environment lost | uses the other copy |
+//! | newline in a name | stored | exit code 1, nothing written |
 //! | empty name | stored; U-Boot then refuses the environment | exit code 1, nothing written |
 //! | script unreadable | exit code 0, environment rewritten | exit code 1, nothing written |
 //! | a change that `.flags` forbid | not made, exit code 0 | exit code 1, nothing written |
 //! | full to the last byte | overruns by one | exit code 244, nothing written |
 //! | write or sync fails | sync unchecked | exit code 255, the current copy is untouched |
 //! | the lock is never released | waits for ever | exit code 240 after 10 s; printing goes on |
+//! | `-m`, a YAML configuration | unknown | as in libubootenv 0.3.4 and later |
 //! | output cannot be written | exit code 0 | exit code 1; 141 for a closed pipe |
 //! | `.flags` asked for by name | not found | printed |
 
@@ -184,8 +186,7 @@ fn configuration(options: &Options) -> Result<Config, Error> {
 }
 
 fn print(store: &Store, options: &Options, streams: &mut Streams<'_>) -> Result<Exit, Error> {
-    // Held until the copies have been read.
-    let _guard = match store.lock_for_reading() {
+    let guard = match store.lock_for_reading() {
         Ok(guard) => Some(guard),
         Err(err) => {
             streams.say(format!("Warning: {err}; reading without it"));
@@ -193,6 +194,8 @@ fn print(store: &Store, options: &Options, streams: &mut Streams<'_>) -> Result<
         }
     };
     let survey = store.survey()?;
+    // Whoever reads what we print may take his time.
+    drop(guard);
     let env = environment(&survey, options, streams)?;
     streams.warn(&survey.snapshot.warnings);
 

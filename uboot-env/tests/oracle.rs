@@ -347,6 +347,11 @@ fn where_libubootenv_does_harm_we_differ() {
         0,
     );
     check_same(&flagged, "fw_printenv", &[], "");
+    check_differs(&flagged, "fw_printenv", &[".flags"], (0, &copies), 0);
+    assert_eq!(
+        flagged.print(Whose::Ours, &["-n", ".flags"]).out,
+        "x:sa,ro:sr\\n"
+    );
 }
 
 #[test]
