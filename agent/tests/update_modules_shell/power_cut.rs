@@ -5,9 +5,9 @@
 //! calls. (After it is before the next one.)
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::process::Command;
 
 use tandem_state_scripts::child::Ending;
 use tempfile::TempDir;
@@ -77,20 +77,18 @@ fi
 exec "$tool" "$@"
 "#;
 
-/// The directory with the wrappers.
-fn wrappers() -> &'static Path {
-    static WRAPPERS: OnceLock<TempDir> = OnceLock::new();
-    let dir = WRAPPERS.get_or_init(|| {
-        let dir = TempDir::new().unwrap();
-        let wrapper = dir.path().join("wrapper");
-        fs::write(&wrapper, WRAPPER).unwrap();
-        fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
-        for tool in TOOLS {
-            symlink("wrapper", dir.path().join(tool)).unwrap();
-        }
-        dir
-    });
-    dir.path()
+/// A directory with the wrappers.
+fn wrappers() -> TempDir {
+    let dir = TempDir::new().unwrap();
+    let (plain, wrapper) = (dir.path().join("plain"), dir.path().join("wrapper"));
+    fs::write(&plain, WRAPPER).unwrap();
+    let mut install = Command::new("install");
+    install.args(["-m", "755"]).arg(plain).arg(wrapper);
+    assert!(install.status().unwrap().success());
+    for tool in TOOLS {
+        symlink("wrapper", dir.path().join(tool)).unwrap();
+    }
+    dir
 }
 
 /// Calls an action of a fresh device once for every cut of the power that is worth it. After each,
@@ -104,15 +102,16 @@ pub(crate) fn everywhere(
     if !has_tool("strace") {
         return;
     }
+    let wrappers = wrappers();
     // An undisturbed call tells which commands there are.
     let client = make();
-    call(&client, action, 0, Moment::Before);
+    call(&client, wrappers.path(), action, 0, Moment::Before);
     let commands = fs::read_to_string(client.path("cut/commands")).unwrap();
     let mut cuts = 0;
     for (number, command) in commands.lines().enumerate() {
         for moment in moments(command) {
             let client = make();
-            call(&client, action, number + 1, *moment);
+            call(&client, wrappers.path(), action, number + 1, *moment);
             check(
                 &client,
                 &format!("{moment:?} {action} at {}: {command}", number + 1),
@@ -124,12 +123,12 @@ pub(crate) fn everywhere(
 }
 
 /// Calls an action with a cut at the command with this number; zero is never.
-fn call(client: &Client, action: &str, number: usize, moment: Moment) {
+fn call(client: &Client, wrappers: &Path, action: &str, number: usize, moment: Moment) {
     let cut = client.path("cut");
     fs::create_dir_all(&cut).unwrap();
     fs::write(cut.join("count"), "0\n").unwrap();
     let mut called = client.command(action);
-    called.env("PATH", format!("{}:{}", wrappers().display(), client.path));
+    called.env("PATH", format!("{}:{}", wrappers.display(), client.path));
     called.env("REAL_PATH", &client.path);
     called.env("CUT", &cut).env("CUT_AT", number.to_string());
     called.env(
