@@ -9,13 +9,13 @@ use tandem_api::DeploymentStatus;
 use tandem_artifact::{Artifact, PublicKey, SignatureStatus, Verification};
 use tandem_state_scripts as scripts;
 use tandem_state_scripts::child::Limits;
-use tandem_state_scripts::{Action, Runner, ScriptName, State as ScriptState};
+use tandem_state_scripts::{Action, OnError, Runner, ScriptName, State as ScriptState};
 
 use crate::boot::BootLoader;
 use crate::boot::contract::Facts;
 use crate::config::{Config, Signers};
 use crate::link::Link;
-use crate::machine::{Boot, Call, Effect, Mode, Outcome};
+use crate::machine::{Boot, Call, Effect, Mode, Outcome, Step};
 use crate::record::{Contents, Deployment, Origin, Record};
 use crate::slots::{Slot, Slots};
 use crate::stop::Stop;
@@ -130,6 +130,12 @@ impl<'a> Device<'a> {
         let standalone = record.mode() == Mode::Standalone;
         let Some(mode) = scripts::mode_of(state, action, standalone) else {
             return Ok(Outcome::Done);
+        };
+        // Leaving a state that has failed: everything that can still be tidied up is.
+        let mode = if record.at.step == Step::Error {
+            OnError::Continue
+        } else {
+            mode
         };
         self.tell_of_scripts(state, action, record);
         let runner = Runner {
