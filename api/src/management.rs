@@ -1,0 +1,23 @@
+//! The management API: what operators and their tools send to the server and what they get.
+
+mod artifacts;
+mod deployments;
+mod devices;
+mod inventory;
+mod users;
+
+pub use artifacts::{
+    Artifact, ArtifactFile, ArtifactFormat, ArtifactLink, ArtifactUpdate, LegacyMetaData, Release,
+    ReleaseV1, TypeInfo,
+};
+pub use deployments::{
+    Deployment, DeploymentState, DeviceDeployment, DeviceHistory, NewDeployment, Statistics,
+    StatisticsOf,
+};
+pub use devices::{
+    AuthSet, AuthSetStatus, Count, Device, DeviceStatus, NewAuthSetStatus, Preauthorized,
+};
+pub use inventory::{
+    Filter, FilterAttribute, GroupOf, InventoryDevice, Search, SelectAttribute, Sort, Updated,
+};
+pub use users::{NewToken, NewUser, Token, UpdatedUser, User};
