@@ -171,8 +171,9 @@ impl PublicKey {
         self.algorithm
     }
 
-    /// Whether this key made `signature` for `message`.
-    fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+    /// Whether this key made `signature`, the bytes themselves, for `message`.
+    #[must_use]
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         let algorithm: &dyn ring::signature::VerificationAlgorithm = match self.algorithm {
             Algorithm::Rsa => &RSA_PKCS1_2048_8192_SHA256,
             Algorithm::EcdsaP256 if signature.len() == 64 => &ECDSA_P256_SHA256_FIXED,
