@@ -108,6 +108,8 @@ fn finish(response: &mut Response, method: &Method, id: &str) {
         }
     }
     if let Some(refusal) = response.extensions_mut().remove::<Box<Refusal>>() {
+        // The router has measured the empty body that stood for this one.
+        response.headers_mut().remove(header::CONTENT_LENGTH);
         *response.body_mut() = Body::from(refusal.body(id));
     }
     let headers = response.headers_mut();
