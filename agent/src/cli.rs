@@ -71,6 +71,15 @@ pub(crate) enum Verb {
         #[command(flatten)]
         stop: StopOption,
     },
+    /// Run as the device's daemon: ask the server for deployments and carry them out
+    ///
+    /// Logs to standard error. SIGUSR1 asks for a deployment at once, SIGUSR2 sends the inventory,
+    /// SIGTERM stops; what is in progress then is taken up when the daemon starts again.
+    Daemon,
+    /// Make the running daemon ask the server for a deployment now
+    CheckUpdate,
+    /// Make the running daemon send the inventory now
+    SendInventory,
     /// Print the name of the installed artifact
     ShowArtifact,
     /// Print everything that the installed software provides, as key=value lines

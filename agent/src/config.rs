@@ -3,6 +3,7 @@
 //!
 //! The only place with absolute paths.
 
+mod boot_environment;
 mod duration;
 mod file;
 mod names;
@@ -32,12 +33,28 @@ pub(crate) struct Config {
     pub(crate) device_type_file: PathBuf,
     /// The two root parts; `None` on a device that only uses update modules.
     pub(crate) rootfs_parts: Option<RootfsParts>,
-    /// Where the boot environment lies.
-    pub(crate) uboot_env_config: PathBuf,
+    /// Where the boot loader keeps its variables.
+    pub(crate) boot_environment: BootEnvironment,
     /// The program that reboots the device, with its arguments.
     pub(crate) reboot_command: Vec<String>,
     /// Who may sign artifacts.
     pub(crate) signers: Signers,
+    /// The servers' addresses, `https://...` without a slash at the end; asked in this order.
+    pub(crate) servers: Vec<String>,
+    /// What tells a server of many customers whose device this is.
+    pub(crate) tenant_token: Option<String>,
+    /// Prints what identifies this device.
+    pub(crate) identity_script: PathBuf,
+    /// Where the programs are that print what this device is like.
+    pub(crate) inventory_dirs: Vec<PathBuf>,
+    /// A key to use instead of one of our own making.
+    pub(crate) auth_private_key: Option<PathBuf>,
+    /// How often to ask for a deployment.
+    pub(crate) update_poll_interval: Duration,
+    /// How often to send the inventory.
+    pub(crate) inventory_poll_interval: Duration,
+    /// Where the logs of deployments are kept.
+    pub(crate) update_log_path: PathBuf,
     /// How long one run of a state script may take.
     pub(crate) state_script_timeout: Duration,
     /// How long a state script may answer "later".
@@ -50,12 +67,16 @@ pub(crate) struct Config {
     pub(crate) stall_timeout: Duration,
     /// The longest pause between two attempts of anything.
     pub(crate) retry_poll_interval: Duration,
+    /// How often an update tries to reach the server before it is undone.
+    pub(crate) retry_poll_count: u32,
     /// How often a broken download is taken up again without a byte of progress.
     pub(crate) retry_download_count: u32,
     /// Certificates to trust instead of the system's: a private CA or the server's own.
     pub(crate) server_certificate: Option<PathBuf>,
     /// The certificate and key by which the device shows itself in TLS.
     pub(crate) client_certificate: Option<ClientCertificate>,
+    /// The proxy for all requests, as the environment says.
+    pub(crate) proxy: Option<Proxy>,
     /// What to log when the command line does not say.
     pub(crate) log_level: Option<log::LevelFilter>,
 }
@@ -71,6 +92,15 @@ pub(crate) struct RootfsParts {
     pub(crate) root_device: Option<PathBuf>,
 }
 
+/// Where the boot loader keeps its variables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BootEnvironment {
+    /// U-Boot, at the places that this `fw_env.config` describes.
+    Uboot(PathBuf),
+    /// GRUB with Mender's boot scripts: `mender_grubenv1` and `mender_grubenv2` are in here.
+    Grub(PathBuf),
+}
+
 /// Who may sign artifacts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Signers {
@@ -80,6 +110,15 @@ pub(crate) enum Signers {
     Nobody,
     /// No key is configured, and that is accepted: artifacts are not checked for who made them.
     Anybody,
+}
+
+/// A proxy, and the hosts that are reached without it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Proxy {
+    /// Its address, with user and password if need be.
+    pub(crate) address: String,
+    /// Hosts and domains.
+    pub(crate) except: Vec<String>,
 }
 
 /// A TLS client certificate.
@@ -156,27 +195,15 @@ fn complete(file: File, format: Format, overrides: &Overrides) -> Result<Config>
         .or(file.data_dir)
         .unwrap_or_else(|| PathBuf::from("/var/lib/tandem"));
     let rootfs_parts = match (file.rootfs_part_a, file.rootfs_part_b) {
-        (Some(a), Some(b)) => {
-            ensure!(
-                a != b,
-                "rootfs_part_a and rootfs_part_b are both {}",
-                a.display()
-            );
-            Some(RootfsParts {
-                a,
-                b,
-                root_device: file.root_device,
-            })
-        }
+        (Some(a), Some(b)) => Some(RootfsParts {
+            a,
+            b,
+            root_device: file.root_device,
+        }),
         (None, None) => None,
         (Some(_), None) => bail!("rootfs_part_a is set, but rootfs_part_b is not"),
         (None, Some(_)) => bail!("rootfs_part_b is set, but rootfs_part_a is not"),
     };
-    let boot_loader = file.boot_loader.as_deref().unwrap_or("uboot");
-    ensure!(
-        boot_loader == "uboot",
-        "boot_loader is {boot_loader:?}; supported: \"uboot\""
-    );
     let reboot_command = file
         .reboot_command
         .unwrap_or_else(|| vec!["reboot".to_owned()]);
@@ -209,9 +236,11 @@ fn complete(file: File, format: Format, overrides: &Overrides) -> Result<Config>
             })
         }),
         rootfs_parts,
-        uboot_env_config: file
-            .uboot_env_config
-            .unwrap_or_else(|| PathBuf::from("/etc/fw_env.config")),
+        boot_environment: boot_environment::find(
+            file.boot_loader.as_deref(),
+            file.uboot_env_config,
+            file.grub_env_dir,
+        )?,
         reboot_command,
         signers: signers(
             file.artifact_verify_key,
@@ -230,11 +259,100 @@ fn complete(file: File, format: Format, overrides: &Overrides) -> Result<Config>
             Some(count) => count,
             None => 10,
         },
+        servers: servers(file.server_url, file.servers)?,
+        tenant_token: file.tenant_token.filter(|token| !token.is_empty()),
+        identity_script: file.identity_script.unwrap_or_else(|| {
+            first_that_exists([
+                "/usr/share/tandem/identity/tandem-device-identity",
+                "/usr/share/mender/identity/mender-device-identity",
+            ])
+        }),
+        inventory_dirs: file.inventory_dir.unwrap_or_else(|| {
+            ["/usr/share/tandem/inventory", "/usr/share/mender/inventory"]
+                .map(PathBuf::from)
+                .into()
+        }),
+        auth_private_key: file.security.auth_private_key,
+        update_poll_interval: seconds(file.update_poll_interval_seconds, 1800),
+        inventory_poll_interval: seconds(file.inventory_poll_interval_seconds, 28_800),
+        update_log_path: file.update_log_path.unwrap_or_else(|| data_dir.clone()),
+        // As long as Mender's client tries by default.
+        retry_poll_count: match file.retry_poll_count.unwrap_or(0) {
+            0 => 12,
+            count => count,
+        },
+        proxy: proxy(&variable)?,
         server_certificate: overrides.trusted_certs.clone().or(file.server_certificate),
         client_certificate,
         log_level,
         data_dir,
     })
+}
+
+/// The servers, by either of the two keys.
+fn servers(one: Option<String>, many: Option<Vec<file::Server>>) -> Result<Vec<String>> {
+    let named = match (one.filter(|one| !one.is_empty()), many) {
+        (Some(_), Some(_)) => bail!("both server_url and servers are set; one of them will do"),
+        (Some(one), None) => vec![one],
+        (None, many) => many
+            .unwrap_or_default()
+            .into_iter()
+            .map(|one| one.server_url)
+            .collect(),
+    };
+    let mut servers: Vec<String> = Vec::new();
+    for name in named {
+        ensure!(
+            !name.starts_with("http://"),
+            "the server {name} would be spoken to without TLS; use https://"
+        );
+        let address = name
+            .strip_prefix("https://")
+            .unwrap_or(&name)
+            .trim_end_matches('/');
+        ensure!(!address.is_empty(), "the server {name:?} has no host");
+        let address = format!("https://{address}");
+        if !servers.contains(&address) {
+            servers.push(address);
+        }
+    }
+    Ok(servers)
+}
+
+/// The proxy that the environment asks for. Two spellings of a variable contradict each other,
+/// and one of them might be forgotten.
+fn proxy(variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<Proxy>> {
+    let either = |lower: &str| -> Result<Option<String>> {
+        let upper = lower.to_ascii_uppercase();
+        match (variable(lower), variable(&upper)) {
+            (Some(_), Some(_)) => bail!("both {lower} and {upper} are set; one of them will do"),
+            (one, other) => Ok(one.or(other).filter(|value| !value.is_empty())),
+        }
+    };
+    let except = either("no_proxy")?.unwrap_or_default();
+    let Some(address) = either("https_proxy")? else {
+        return Ok(None);
+    };
+    let except = except.split([' ', ',']).filter(|host| !host.is_empty());
+    Ok(Some(Proxy {
+        address,
+        except: except.map(str::to_owned).collect(),
+    }))
+}
+
+/// A variable of the environment.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the environment is part of the configuration"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The first path that leads somewhere, or else the first.
+fn first_that_exists(paths: [&str; 2]) -> PathBuf {
+    let found = paths.iter().find(|path| Path::new(path).exists());
+    PathBuf::from(found.unwrap_or(&paths[0]))
 }
 
 /// Who may sign, by what was configured.

@@ -3,28 +3,34 @@
 use std::cell::OnceCell;
 use std::io::Read;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use log::{error, info, warn};
+use tandem_api::DeploymentStatus;
 use tandem_artifact::{Artifact, PublicKey, SignatureStatus, Verification};
 use tandem_state_scripts as scripts;
 use tandem_state_scripts::child::Limits;
-use tandem_state_scripts::{Action, Runner, ScriptName, State as ScriptState};
+use tandem_state_scripts::{Action, OnError, Runner, ScriptName, State as ScriptState};
 
 use crate::boot::BootLoader;
 use crate::boot::contract::Facts;
 use crate::config::{Config, Signers};
-use crate::machine::{Boot, Call, Effect, Mode, Outcome};
+use crate::link::Link;
+use crate::machine::{Boot, Call, Effect, Mode, Outcome, Step};
 use crate::record::{Contents, Deployment, Origin, Record};
 use crate::slots::{Slot, Slots};
 use crate::stop::Stop;
 use crate::update_module::{self, UpdateModule};
-use crate::{device_type, reboot, rootfs_image, source};
+use crate::{device_type, http, logger, reboot, rootfs_image, source};
 
 /// The device that this program runs on, as far as one deployment needs it.
 pub(crate) struct Device<'a> {
     config: &'a Config,
     stop: &'a Stop,
     boot_loader: OnceCell<BootLoader<'a>>,
+    /// The link to the server; only the daemon has one.
+    pub(crate) link: Option<Link<'a>>,
+    /// The deployment whose log is open.
+    logged: Option<String>,
     /// The artifact between the moment its header has been read and that of its payload.
     artifact: Option<Artifact<Box<dyn Read + 'a>>>,
 }
@@ -36,6 +42,8 @@ impl<'a> Device<'a> {
             config,
             stop,
             boot_loader: OnceCell::new(),
+            link: None,
+            logged: None,
             artifact: None,
         }
     }
@@ -57,9 +65,31 @@ impl<'a> Device<'a> {
             Effect::Open => self.open(record),
             Effect::Fetch => self.fetch(record),
             Effect::Call(call) => self.call(call, record),
-            Effect::Report(_) | Effect::Deliver => Ok(Outcome::Done),
-            Effect::Wait | Effect::Sync | Effect::Pause | Effect::End => Ok(Outcome::Done),
+            Effect::Sync => Ok(self.link()?.sync(record)),
+            Effect::Deliver => Ok(self.link()?.deliver(&record.reports)),
+            Effect::Report(status) => {
+                let id = server_id(record).context("the deployment is not a server's")?;
+                Ok(self.link()?.report(id, status))
+            }
+            Effect::Wait | Effect::Pause | Effect::End => Ok(Outcome::Done),
         }
+    }
+
+    /// Sees to it that the log goes where the deployment in `record` wants it.
+    pub(crate) fn follow(&mut self, record: &Record) {
+        let id = server_id(record);
+        if id == self.logged.as_deref() {
+            return;
+        }
+        match id {
+            Some(id) => logger::deployment_begins(&self.config.update_log_path, id),
+            None => logger::deployment_ends(),
+        }
+        self.logged = id.map(str::to_owned);
+    }
+
+    fn link(&mut self) -> Result<&mut Link<'a>> {
+        self.link.as_mut().context("there is no link to a server")
     }
 
     /// What the boot loader and the kernel say about a deployment of a root file system.
@@ -87,15 +117,27 @@ impl<'a> Device<'a> {
         let parts = self.config.rootfs_parts.as_ref().context(
             "this device is not set up for root file systems: set rootfs_part_a and rootfs_part_b",
         )?;
-        let boot_loader = BootLoader::new(&self.config.uboot_env_config, Slots::new(parts))?;
+        let boot_loader = BootLoader::new(&self.config.boot_environment, Slots::new(parts))?;
         Ok(self.boot_loader.get_or_init(|| boot_loader))
     }
 
-    fn run_scripts(&self, state: ScriptState, action: Action, record: &Record) -> Result<Outcome> {
+    fn run_scripts(
+        &mut self,
+        state: ScriptState,
+        action: Action,
+        record: &Record,
+    ) -> Result<Outcome> {
         let standalone = record.mode() == Mode::Standalone;
         let Some(mode) = scripts::mode_of(state, action, standalone) else {
             return Ok(Outcome::Done);
         };
+        // Leaving a state that has failed: everything that can still be tidied up is.
+        let mode = if record.at.step == Step::Error {
+            OnError::Continue
+        } else {
+            mode
+        };
+        self.tell_of_scripts(state, action, record);
         let runner = Runner {
             rootfs_dir: self.config.scripts_dir.clone(),
             artifact_dir: self.config.data_dir.join("scripts"),
@@ -105,6 +147,7 @@ impl<'a> Device<'a> {
             env: script_environment(record),
             stop: Some(self.stop.fd()),
         };
+
         let mut log =
             |script: &ScriptName, stream, line: &str| info!("{script} ({stream}): {line}");
         runner
@@ -113,19 +156,60 @@ impl<'a> Device<'a> {
         Ok(Outcome::Done)
     }
 
+    /// Tells the server which scripts are about to run: they may take long, or ask a person.
+    fn tell_of_scripts(&mut self, state: ScriptState, action: Action, record: &Record) {
+        let (Some(link), Some(id)) = (&mut self.link, server_id(record)) else {
+            return;
+        };
+        let (word, dir) = match state {
+            ScriptState::Download => (
+                DeploymentStatus::Downloading,
+                self.config.scripts_dir.clone(),
+            ),
+            ScriptState::ArtifactInstall | ScriptState::ArtifactCommit => (
+                DeploymentStatus::Installing,
+                self.config.data_dir.join("scripts"),
+            ),
+            ScriptState::ArtifactReboot => (
+                DeploymentStatus::Rebooting,
+                self.config.data_dir.join("scripts"),
+            ),
+            ScriptState::Idle
+            | ScriptState::Sync
+            | ScriptState::ArtifactRollback
+            | ScriptState::ArtifactRollbackReboot
+            | ScriptState::ArtifactFailure => return,
+        };
+        // What is wrong with the directory shows when the scripts are run.
+        let names = scripts::list(&dir, state, action).unwrap_or_default();
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        if !names.is_empty() {
+            link.report_detail(id, word, &format!("Executing script: {}", names.join(", ")));
+        }
+    }
+
     /// Reads the artifact's header, and prepares everything that is not yet the payload.
     fn open(&mut self, record: &Record) -> Result<Outcome> {
         let deployment = deployment(record)?;
-        let address = match &deployment.origin {
-            Origin::Standalone { source } => source,
-            Origin::Server { url, .. } => url,
+        let (address, renew) = match (&deployment.origin, &self.link) {
+            (Origin::Standalone { source }, _) => (source, None),
+            (Origin::Server { id, url, .. }, Some(link)) => {
+                ensure!(
+                    url.starts_with("https://"),
+                    "the server's address {url:?} is not one with TLS"
+                );
+                (url, Some(link.renew(id, &record.installed)))
+            }
+            (Origin::Server { .. }, None) => bail!("there is no link to a server"),
         };
         let verification = self.verification()?;
-        let artifact = Artifact::open(
-            source::open(address, self.config, self.stop)?,
-            &verification,
-        )
-        .with_context(|| format!("cannot use the artifact {address}"))?;
+        let agent = || match &self.link {
+            Some(link) => Ok(link.agent()),
+            None => http::agent(self.config),
+        };
+        let source = source::open(address, agent, renew, self.config, self.stop)?;
+        let artifact = Artifact::open(source, &verification)
+            .with_context(|| format!("cannot use the artifact {address}"))?;
         let header = artifact.header();
         match artifact.signature() {
             SignatureStatus::Verified { key } => {
@@ -263,6 +347,18 @@ fn handler(deployment: &Deployment) -> Handler<'_> {
         (None, _) => Handler::None,
         (Some(_), Some(target)) => Handler::RootfsImage(target),
         (Some(payload), None) => Handler::Module(payload),
+    }
+}
+
+/// The id of the deployment in progress, if it is a server's.
+fn server_id(record: &Record) -> Option<&str> {
+    match record
+        .deployment
+        .as_ref()
+        .map(|deployment| &deployment.origin)
+    {
+        Some(Origin::Server { id, .. }) => Some(id),
+        Some(Origin::Standalone { .. }) | None => None,
     }
 }
 

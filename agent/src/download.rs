@@ -13,13 +13,18 @@ use ureq::http::{HeaderMap, HeaderName, Response, StatusCode};
 use ureq::{Agent, Body, BodyReader};
 
 use crate::config::Config;
-use crate::http;
 use crate::stop::Stop;
+
+/// Asks for a new address of the same file, when the old one has expired.
+pub(crate) type Renew<'a> = Box<dyn FnMut() -> Result<String> + 'a>;
 
 /// A body that is being read.
 pub(crate) struct Download<'a> {
     agent: Agent,
     url: String,
+    renew: Option<Renew<'a>>,
+    /// A new address has been asked for since the last byte came.
+    renewed: bool,
     stop: &'a Stop,
     patience: Patience,
     /// Bytes read so far.
@@ -36,10 +41,18 @@ impl<'a> Download<'a> {
     ///
     /// # Errors
     /// When the server does not have it, or cannot be reached for a while.
-    pub(crate) fn open(url: &str, config: &Config, stop: &'a Stop) -> Result<Download<'a>> {
+    pub(crate) fn open(
+        url: &str,
+        agent: Agent,
+        renew: Option<Renew<'a>>,
+        config: &Config,
+        stop: &'a Stop,
+    ) -> Result<Download<'a>> {
         let mut download = Download {
-            agent: http::agent(config)?,
+            agent,
             url: url.to_owned(),
+            renew,
+            renewed: false,
             stop,
             patience: Patience::new(config.retry_download_count, config.retry_poll_interval),
             offset: 0,
@@ -59,8 +72,22 @@ impl<'a> Download<'a> {
             match self.request() {
                 Ok(()) => return Ok(()),
                 Err(Refused::ForGood(err)) => return Err(err),
+                Err(Refused::Expired(err)) => self.renew(err)?,
                 Err(Refused::ForNow(err)) => self.pause(err)?,
             }
+        }
+    }
+
+    /// Gets a new address, once as long as no byte comes.
+    fn renew(&mut self, why: anyhow::Error) -> Result<()> {
+        match &mut self.renew {
+            Some(renew) if !self.renewed => {
+                info!("{why:#}; asking for a new address");
+                self.renewed = true;
+                self.url = renew()?;
+                Ok(())
+            }
+            _ => Err(why),
         }
     }
 
@@ -105,6 +132,16 @@ impl<'a> Download<'a> {
             (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS, _) => Err(
                 Refused::ForNow(anyhow!("the server answers {}", response.status())),
             ),
+            (
+                StatusCode::UNAUTHORIZED
+                | StatusCode::FORBIDDEN
+                | StatusCode::NOT_FOUND
+                | StatusCode::GONE,
+                _,
+            ) => Err(Refused::Expired(anyhow!(
+                "the server answers {}",
+                response.status()
+            ))),
             (status, _) => Err(Refused::ForGood(anyhow!("the server answers {status}"))),
         }
     }
@@ -193,6 +230,7 @@ impl Read for Download<'_> {
                 Ok(count) => {
                     if count > 0 {
                         self.patience.refill();
+                        self.renewed = false;
                     }
                     self.offset = self.offset.saturating_add(count as u64);
                     return Ok(count);
@@ -214,6 +252,8 @@ impl Read for Download<'_> {
 enum Refused {
     /// It may be different next time.
     ForNow(anyhow::Error),
+    /// The address does not work any more.
+    Expired(anyhow::Error),
     /// It will not.
     ForGood(anyhow::Error),
 }

@@ -1,11 +1,11 @@
 //! The loop that drives a deployment: perform the effect, decide, make the decision durable,
 //! repeat. The daemon and the command line both run it.
 
-use log::{error, info};
+use log::{Level, error, info, log};
 
 use crate::device::Device;
 use crate::lock::Lock;
-use crate::machine::{self, Effect, Outcome, Point, State};
+use crate::machine::{self, Call, Effect, Mode, Outcome, Point, State};
 use crate::record::Record;
 use crate::record::file::RecordFile;
 use crate::stop::Stop;
@@ -40,6 +40,8 @@ pub(crate) struct Driver<'a> {
     pub(crate) records: &'a RecordFile,
     /// Nobody else changes the device.
     pub(crate) held: &'a Lock,
+    /// Where driving ends: the command line's with the deployment, the daemon's when it is idle.
+    pub(crate) mode: Mode,
     /// Says when to stop.
     pub(crate) stop: &'a Stop,
 }
@@ -56,11 +58,17 @@ impl Driver<'_> {
         let mut journey = Vec::new();
         let mut unsaved = false;
         let halt = loop {
-            let Some(deployment) = &mut record.deployment else {
+            if self.mode == Mode::Standalone && record.deployment.is_none() {
                 break Halt::Over;
-            };
-            deployment.paused |= stop_before.contains(&record.at);
+            }
+            if let Some(deployment) = &mut record.deployment {
+                deployment.paused |= stop_before.contains(&record.at);
+            }
+            device.follow(&record);
             let effect = machine::effect(&record);
+            if effect == Effect::Wait {
+                break Halt::Over;
+            }
             if matches!(effect, Effect::Pause | Effect::End) {
                 unsaved = !self.save(&record);
                 break Halt::Paused;
@@ -70,14 +78,22 @@ impl Driver<'_> {
                 true => Outcome::Failed,
                 false => device.perform(effect, &record),
             };
-            if outcome == Outcome::Failed && self.stop.requested() {
+            let stopping = self.stop.requested();
+            let reboots = matches!(effect, Effect::Call(Call::Reboot | Call::RollbackReboot));
+            if stopping && (reboots || outcome == Outcome::Failed) {
                 break Halt::Interrupted;
             }
             let at = record.at;
+            let before = record.lasting();
             journey.push((at, outcome.clone()));
             record = machine::step(record, outcome);
             tell(at, &journey, record.at);
-            unsaved = !self.save(&record);
+            if record.lasting() != before {
+                unsaved = !self.save(&record);
+            }
+            if stopping {
+                break Halt::Interrupted;
+            }
         };
         Driven {
             record,
@@ -87,8 +103,9 @@ impl Driver<'_> {
         }
     }
 
-    /// Makes the record durable; whether that worked.
-    fn save(&self, record: &Record) -> bool {
+    /// Makes the record durable; whether that worked. Also to be called with what an interruption
+    /// or a person has made of it: driving saves only what its own steps change.
+    pub(crate) fn save(&self, record: &Record) -> bool {
         let saved = self.records.save(record, self.held);
         if let Err(err) = &saved {
             error!("{err:#}");
@@ -117,12 +134,15 @@ fn must_go_on(record: &Record) -> bool {
     }
 }
 
-/// One line for each failure, and for each state that is entered.
+/// One line for each failure, and for each state that is entered; idling and asking are too common
+/// for that.
 fn tell(from: Point, journey: &[(Point, Outcome)], to: Point) {
     if matches!(journey.last(), Some((_, Outcome::Failed))) {
         info!("{:?} fails ({:?})", from.state, from.step);
     }
     if from.state != to.state {
-        info!("entering {:?}", to.state);
+        let quiet = matches!(to.state, State::Idle | State::Sync);
+        let level = if quiet { Level::Debug } else { Level::Info };
+        log!(level, "entering {:?}", to.state);
     }
 }

@@ -6,11 +6,11 @@ mod tls;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use ureq::Agent;
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, TcpConnector};
+use ureq::{Agent, Proxy};
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use connector::TlsConnector;
 
 /// Looking up a name and setting up a connection, each. Phones on bad links need seconds.
@@ -26,7 +26,9 @@ const MAX_REDIRECTS: u32 = 10;
 /// When certificates or keys that the configuration names cannot be used.
 pub(crate) fn agent(config: &Config) -> Result<Agent> {
     let tls = tls::client(config).context("cannot set up TLS")?;
+    let proxy = config.proxy.as_ref().map(proxy).transpose()?;
     let settings = Agent::config_builder()
+        .proxy(proxy)
         .https_only(true)
         .http_status_as_error(false)
         .max_redirects(MAX_REDIRECTS)
@@ -46,4 +48,28 @@ pub(crate) fn agent(config: &Config) -> Result<Agent> {
         connector,
         DefaultResolver::default(),
     ))
+}
+
+/// The proxy in the HTTP library's terms.
+fn proxy(proxy: &config::Proxy) -> Result<Proxy> {
+    let attempt = || {
+        format!(
+            "cannot use the proxy {:?} of the environment",
+            proxy.address
+        )
+    };
+    let parsed = Proxy::new(&proxy.address).with_context(attempt)?;
+    let mut builder = Proxy::builder(parsed.protocol())
+        .host(parsed.host())
+        .port(parsed.port());
+    if let Some(user) = parsed.username() {
+        builder = builder.username(user);
+    }
+    if let Some(password) = parsed.password() {
+        builder = builder.password(password);
+    }
+    for host in &proxy.except {
+        builder = builder.no_proxy(host);
+    }
+    builder.build().with_context(attempt)
 }

@@ -115,6 +115,8 @@ pub(crate) enum Outcome {
     Withdrawn,
     /// The server offers a deployment.
     Offered(Origin),
+    /// So many of the reports that are due, the oldest first, have arrived.
+    Delivered(usize),
     /// The header has been read, verified and found to fit; with the root part that a
     /// `rootfs-image` will go to.
     Opened(Contents, Option<Slot>),
@@ -167,6 +169,8 @@ pub(crate) fn effect(record: &Record) -> Effect {
         },
         Step::Main => match state {
             State::Idle => Effect::Wait,
+            // The server offers nothing new before it knows how the last deployment has ended.
+            State::Sync if !record.reports.is_empty() => Effect::Deliver,
             State::Sync => Effect::Sync,
             State::Download => Effect::Fetch,
             State::ArtifactInstall => Effect::Call(Call::Install),
@@ -215,6 +219,10 @@ pub(crate) fn step(mut record: Record, outcome: Outcome) -> Record {
             reboot_answered(&mut record, answer)
         }
         Outcome::RollbackSupported(answer) => rollback_answered(&mut record, answer),
+        Outcome::Delivered(count) => {
+            record.reports.drain(..count.min(record.reports.len()));
+            delivered(&mut record)
+        }
     };
     record
 }
@@ -275,6 +283,15 @@ fn is_empty_payload(record: &Record) -> bool {
         .as_ref()
         .and_then(|deployment| deployment.artifact.as_ref());
     artifact.is_some_and(|artifact| artifact.payload.is_none())
+}
+
+/// The point after reports have been delivered: with some left, nothing else is asked for.
+fn delivered(record: &mut Record) -> Point {
+    match (record.at.state, record.reports.is_empty()) {
+        (State::Sync, true) => record.at,
+        (_, true) => onward(record),
+        (_, false) => failed(record),
+    }
 }
 
 /// The point after the payload has said whether it needs a reboot.

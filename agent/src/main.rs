@@ -2,10 +2,23 @@
 //!
 //! ARCHITECTURE.md at the top of the repository has the map.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::arithmetic_side_effects,
+        clippy::disallowed_methods,
+        clippy::wildcard_enum_match_arm,
+        reason = "a test may panic, and its files are its own"
+    )
+)]
+
+mod backoff;
 mod boot;
 mod bootstrap;
 mod cli;
 mod config;
+mod daemon;
+mod deployment_log;
 mod device;
 mod device_type;
 mod download;
@@ -13,19 +26,28 @@ mod drive;
 mod durable;
 mod exit;
 mod http;
+mod identity;
 mod install;
+mod inventory;
+mod key_values;
+mod keys;
+mod link;
 mod lock;
+mod logger;
 mod machine;
 mod partition;
 mod progress;
 mod reboot;
 mod record;
 mod rootfs_image;
+mod schedule;
+mod server;
 mod slots;
 mod source;
 mod standalone;
 mod stop;
 mod update_module;
+mod wake;
 
 use std::io::{Write, stdout};
 use std::process::ExitCode;
@@ -39,6 +61,7 @@ use tandem_artifact::{ARTIFACT_NAME, Provides};
 use cli::{Cli, RebootOption, Verb};
 use config::Config;
 use exit::Exit;
+use schedule::Errand;
 use stop::Stop;
 
 fn main() -> ExitCode {
@@ -65,12 +88,19 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<Exit> {
-    start_log(cli.log_level.as_deref())?;
+    let level = cli
+        .log_level
+        .as_deref()
+        .map_or(Ok(LevelFilter::Info), config::log_level)?;
+    logger::start(level);
     let config = Config::load(&cli.overrides())?;
     if let (None, Some(level)) = (&cli.log_level, config.log_level) {
         log::set_max_level(level);
     }
     let (verb, stop_before, reboot_code) = match &cli.verb {
+        Verb::Daemon => return daemon::run(&config),
+        Verb::CheckUpdate => return daemon::hurry(&config, Errand::Deployment),
+        Verb::SendInventory => return daemon::hurry(&config, Errand::Inventory),
         Verb::ShowArtifact => return show(&config, |name, _| vec![name.to_owned()]),
         Verb::ShowProvides => {
             return show(&config, |_, provides| {
@@ -127,18 +157,4 @@ fn print(lines: &[String]) {
             return;
         }
     }
-}
-
-/// Begins to log to standard error. Who collects that adds the time.
-fn start_log(level: Option<&str>) -> Result<()> {
-    let level = level.map_or(Ok(LevelFilter::Info), config::log_level)?;
-    env_logger::Builder::new()
-        .filter_level(LevelFilter::Trace)
-        .format(|out, record| {
-            let level = record.level().as_str().to_ascii_lowercase();
-            writeln!(out, "{level}: {}", record.args())
-        })
-        .init();
-    log::set_max_level(level);
-    Ok(())
 }

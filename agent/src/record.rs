@@ -6,7 +6,7 @@ pub(crate) mod file;
 use serde::{Deserialize, Serialize};
 use tandem_artifact::Provides;
 
-use crate::machine::{Mode, Point};
+use crate::machine::{Mode, Point, State};
 use crate::slots::Slot;
 
 /// Everything that the device remembers. One document, replaced as a whole.
@@ -72,9 +72,6 @@ pub(crate) enum Origin {
         id: String,
         /// Where the artifact is to be had.
         url: String,
-        /// When that address stops working, as the server wrote it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        expires: Option<String>,
     },
 }
 
@@ -153,6 +150,17 @@ impl Record {
             deployment: None,
             reports: Vec::new(),
         }
+    }
+
+    /// What is worth keeping over a restart: while nothing is in progress, not where the daemon is
+    /// in its round. An offer counts when it is taken up.
+    pub(crate) fn lasting(&self) -> Record {
+        let mut record = self.clone();
+        if matches!(self.at.state, State::Idle | State::Sync) {
+            record.at = Point::IDLE;
+            record.deployment = None;
+        }
+        record
     }
 
     /// Which walk of steps applies.

@@ -160,6 +160,13 @@ impl<'a> Slots<'a> {
     pub(crate) fn passive(&self, facts: Facts) -> Result<Passive> {
         let slot = facts.writable()?;
         let path = self.path(slot)?;
+        let other = self.path(slot.other())?;
+        ensure!(
+            !same_device(&path, &other)?,
+            "rootfs_part_a and rootfs_part_b are the same device ({} and {})",
+            path.display(),
+            other.display()
+        );
         if let Some(place) = mounted_on(&path)? {
             bail!(
                 "the passive rootfs part {slot} ({}) is mounted on {place}: unmount it first",

@@ -4,22 +4,32 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use anyhow::{Context, Result, bail};
+use ureq::Agent;
 
 use crate::config::Config;
-use crate::download::Download;
+use crate::download::{Download, Renew};
 use crate::stop::Stop;
 
-/// Opens `name`: an `https://` address, `-` for the standard input, or a file.
+/// Opens `name`: an `https://` address, `-` for the standard input, or a file. `renew` gets a new
+/// address when that one has expired.
 ///
 /// # Errors
 /// When it cannot be opened, or is an address without TLS.
 pub(crate) fn open<'a>(
     name: &str,
-    config: &'a Config,
+    agent: impl FnOnce() -> Result<Agent>,
+    renew: Option<Renew<'a>>,
+    config: &Config,
     stop: &'a Stop,
 ) -> Result<Box<dyn Read + 'a>> {
     if name.starts_with("https://") {
-        return Ok(Box::new(Download::open(name, config, stop)?));
+        return Ok(Box::new(Download::open(
+            name,
+            agent()?,
+            renew,
+            config,
+            stop,
+        )?));
     }
     if name.starts_with("http://") {
         bail!("refusing {name}: without TLS anyone on the way can change it; use https://");

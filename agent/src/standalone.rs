@@ -3,7 +3,7 @@
 
 mod verdict;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use log::{error, warn};
 
 use crate::bootstrap;
@@ -12,7 +12,7 @@ use crate::device::Device;
 use crate::drive::{Driver, Halt};
 use crate::exit::Exit;
 use crate::lock::Lock;
-use crate::machine::{self, Boot, Outcome, Point, Refusal, State};
+use crate::machine::{self, Boot, Mode, Outcome, Point, Refusal, State};
 use crate::record::file::RecordFile;
 use crate::record::{Origin, Record};
 use crate::stop::Stop;
@@ -49,12 +49,14 @@ pub(crate) fn run(
     let driver = Driver {
         records: &records,
         held: &held,
+        mode: Mode::Standalone,
         stop,
     };
 
     if is_interrupted_download(&record) {
         warn!("cleaning up after an interrupted download; the system is as it was");
         record = machine::resume(record, Boot::UNKNOWN);
+        driver.save(&record);
         record = driver.drive(&mut device, record, &[]).record;
     }
     let paused_at = paused_at(&record);
@@ -73,6 +75,12 @@ pub(crate) fn run(
         Ok(record) => record,
         Err(refusal) => return Ok(refused(&refusal)),
     };
+    if let Verb::Commit | Verb::Resume = verb {
+        ensure!(
+            driver.save(&record),
+            "nothing has been done, since it could not be recorded"
+        );
+    }
     if let Verb::Rollback = verb {
         // Asked before anything is recorded: if it cannot be done, all stays as it is.
         let answer = device.perform(machine::effect(&record), &record);

@@ -20,6 +20,7 @@ use tandem_state_scripts::child::{Child, Ending, Limits, Output, Stream};
 
 use crate::config::Config;
 use crate::machine::{Call, Outcome};
+use crate::reboot;
 use crate::record::Reboot;
 use crate::stop::Stop;
 
@@ -100,12 +101,14 @@ impl<'a> UpdateModule<'a> {
                 },
             )),
             Call::Cleanup => self.clean_up(),
+            Call::Reboot | Call::RollbackReboot => {
+                self.reboot(action(call))?;
+                Ok(Outcome::Done)
+            }
             Call::Install
-            | Call::Reboot
             | Call::VerifyReboot
             | Call::Commit
             | Call::Rollback
-            | Call::RollbackReboot
             | Call::VerifyRollbackReboot
             | Call::Failure => {
                 self.act(action(call))?;
@@ -128,15 +131,27 @@ impl<'a> UpdateModule<'a> {
     fn act(&self, action: &str) -> Result<()> {
         info!("update module: {action}");
         let mut log = log_line;
-        let mut child = self.spawn(action, Output::Log, &mut log)?;
+        let mut child = self.spawn(action, Output::Log, Some(self.stop), &mut log)?;
         judge(child.wait(), action)
+    }
+
+    /// Runs an action that reboots something, perhaps this device.
+    fn reboot(&self, action: &str) -> Result<()> {
+        info!("update module: {action}");
+        let mut log = log_line;
+        let child = self.spawn(action, Output::Log, None, &mut log)?;
+        match reboot::outlive(child, self.stop) {
+            Some(ending) => judge(ending, action),
+            None => Ok(()),
+        }
     }
 
     /// Asks a question: one line, and nothing else.
     fn ask(&self, question: &str) -> Result<String> {
         debug!("update module: {question}");
         let mut log = log_line;
-        let mut child = self.spawn(question, Output::Capture(MAX_ANSWER), &mut log)?;
+        let output = Output::Capture(MAX_ANSWER);
+        let mut child = self.spawn(question, output, Some(self.stop), &mut log)?;
         judge(child.wait(), question)?;
         let captured = child.captured().context("the answer was not captured")?;
         let answer = String::from_utf8_lossy(&captured.bytes);
@@ -153,6 +168,7 @@ impl<'a> UpdateModule<'a> {
         &self,
         action: &str,
         output: Output,
+        stop: Option<&'c Stop>,
         log: &'c mut dyn FnMut(Stream, &str),
     ) -> Result<Child<'c>>
     where
@@ -169,7 +185,7 @@ impl<'a> UpdateModule<'a> {
             &mut command,
             Limits::new(self.timeout),
             output,
-            Some(self.stop.fd()),
+            stop.map(Stop::fd),
             log,
         )?)
     }

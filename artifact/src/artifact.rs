@@ -5,8 +5,6 @@ use std::io::{self, Read};
 use std::mem;
 use std::sync::Arc;
 
-use serde::Deserialize;
-
 use crate::checked::{Check, Ticket, Verified};
 use crate::compression::Compression;
 use crate::decode::Decoder;
@@ -14,10 +12,11 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::header::Header;
 use crate::header_read;
-use crate::json;
 use crate::limits::Limits;
 use crate::manifest::Manifest;
-use crate::name::{FileName, PayloadType};
+use crate::name::FileName;
+use crate::order::{check_file_count, check_version, compare, expect, expect_archive};
+use crate::payload_file::{PayloadFile, PayloadFileInfo};
 use crate::signature::{SignatureStatus, Verification};
 use crate::tar_read::{Member, TarReader};
 
@@ -63,17 +62,6 @@ enum Proof {
     Here(Check),
     /// Somebody with the detached check.
     Away(Ticket),
-}
-
-/// A payload file that came with an artifact.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PayloadFileInfo {
-    /// Its name.
-    pub name: FileName,
-    /// Its size, bytes.
-    pub size: u64,
-    /// Its sum.
-    pub sha256: Digest,
 }
 
 /// What [`Artifact::finish`] has seen.
@@ -179,16 +167,26 @@ impl<R: Read> Artifact<R> {
         &self.signature
     }
 
+    /// How the header member is compressed.
+    #[must_use]
+    pub fn header_compression(&self) -> Compression {
+        self.header_compression
+    }
+
+    /// How the payload member is compressed; `None` before the first payload file was asked for, or if there is no
+    /// such member.
+    #[must_use]
+    pub fn payload_compression(&self) -> Option<Compression> {
+        self.payload_compression
+    }
+
     /// The next payload file, or `None` after the last. What is left of the file before it is read and checked first.
     ///
     /// # Errors
     /// Any; after one the artifact is of no further use.
     pub fn next_file(&mut self) -> Result<Option<PayloadFile<'_, R>>, Error> {
         match self.advance() {
-            Ok(Some(info)) => Ok(Some(PayloadFile {
-                artifact: self,
-                info,
-            })),
+            Ok(Some(info)) => Ok(Some(PayloadFile::new(self, info))),
             Ok(None) => Ok(None),
             Err(err) => Err(self.fail(err)),
         }
@@ -320,6 +318,11 @@ impl<R: Read> Artifact<R> {
         Ok(info)
     }
 
+    /// Reads of the current file for a caller; after an error nothing goes on.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(self.read_file(buffer).map_err(|err| self.fail(err))?)
+    }
+
     /// Reads of the current file, and proves it with its last byte.
     fn read_file(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         let Stage::Payload(tar) = &mut self.stage else {
@@ -333,6 +336,22 @@ impl<R: Read> Artifact<R> {
             }
         }
         Ok(count)
+    }
+
+    /// Takes the check of the current file away from this reader.
+    pub(crate) fn detach_check(&mut self) -> Result<Check, Error> {
+        match mem::replace(&mut self.proof, Proof::Done) {
+            Proof::Here(check) => {
+                self.proof = Proof::Away(check.ticket().clone());
+                Ok(check)
+            }
+            proof @ (Proof::Away(_) | Proof::Done) => {
+                self.proof = proof;
+                Err(Error::Misuse {
+                    what: "a payload file was checked already",
+                })
+            }
+        }
     }
 
     fn prove(&mut self) -> Result<(), Error> {
@@ -351,78 +370,6 @@ impl<R: Read> Artifact<R> {
     }
 }
 
-/// A payload file of an artifact. Reading it checks it: with its last byte comes the verdict, size and SHA-256 as in the
-/// manifest, or an error. What is not read here is read and checked by the artifact's next step.
-pub struct PayloadFile<'a, R: Read> {
-    artifact: &'a mut Artifact<R>,
-    info: PayloadFileInfo,
-}
-
-impl<'a, R: Read> PayloadFile<'a, R> {
-    /// Its name, its size and the sum that it must have, all known before its first byte.
-    #[must_use]
-    pub fn info(&self) -> &PayloadFileInfo {
-        &self.info
-    }
-
-    /// Takes the check away, so that another thread can hash while this one reads on.
-    ///
-    /// Every byte read from the returned file must go into the returned check; the artifact goes on only after its
-    /// verdict was handed to [`Artifact::accept`].
-    ///
-    /// # Errors
-    /// [`Error::Misuse`] if the file was already read to its end, and so was checked.
-    pub fn detach_check(self) -> Result<(UncheckedFile<'a, R>, Check), Error> {
-        match mem::replace(&mut self.artifact.proof, Proof::Done) {
-            Proof::Here(check) => {
-                self.artifact.proof = Proof::Away(check.ticket().clone());
-                Ok((
-                    UncheckedFile {
-                        artifact: self.artifact,
-                        info: self.info,
-                    },
-                    check,
-                ))
-            }
-            Proof::Away(_) | Proof::Done => Err(Error::Misuse {
-                what: "a payload file was checked already",
-            }),
-        }
-    }
-}
-
-impl<R: Read> Read for PayloadFile<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(self
-            .artifact
-            .read_file(buffer)
-            .map_err(|err| self.artifact.fail(err))?)
-    }
-}
-
-/// A payload file whose check was [detached](PayloadFile::detach_check): its bytes are as the artifact has them.
-pub struct UncheckedFile<'a, R: Read> {
-    artifact: &'a mut Artifact<R>,
-    info: PayloadFileInfo,
-}
-
-impl<R: Read> UncheckedFile<'_, R> {
-    /// Its name, its size and the sum that it must have.
-    #[must_use]
-    pub fn info(&self) -> &PayloadFileInfo {
-        &self.info
-    }
-}
-
-impl<R: Read> Read for UncheckedFile<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(self
-            .artifact
-            .read_file(buffer)
-            .map_err(|err| self.artifact.fail(err))?)
-    }
-}
-
 /// The current member of the outer archive as a source of its own.
 struct InMember<R>(TarReader<R>);
 
@@ -438,91 +385,3 @@ const DRAIN: usize = 128 << 10;
 const FAILED: Error = Error::Misuse {
     what: "it was used after an error",
 };
-
-/// The next member must be `name`.
-pub(crate) fn expect(member: Option<Member>, name: &str) -> Result<(), Error> {
-    match member {
-        Some(member) if member.name == name => Ok(()),
-        other => Err(unexpected(other, name)),
-    }
-}
-
-/// The next member must be `stem` and the suffix of a compression: its name, its compression.
-pub(crate) fn expect_archive(
-    member: Option<Member>,
-    stem: &str,
-) -> Result<(String, Compression), Error> {
-    let compression = member
-        .as_ref()
-        .and_then(|member| Compression::of_member(&member.name, stem));
-    match (member, compression) {
-        (Some(member), Some(compression)) => Ok((member.name, compression)),
-        (other, _) => Err(unexpected(other, &format!("{stem}[.gz|.xz|.zst]"))),
-    }
-}
-
-fn unexpected(member: Option<Member>, expected: &str) -> Error {
-    let found = match member {
-        Some(member) if member.name == "manifest-augment" => return Error::Augmented,
-        Some(member) if member.name.starts_with("header-augment.tar") => return Error::Augmented,
-        Some(member) => format!("member {:?}", member.name),
-        None => "the end of the artifact".to_owned(),
-    };
-    Error::Unexpected {
-        found,
-        expected: expected.to_owned(),
-    }
-}
-
-pub(crate) fn check_version(bytes: &[u8]) -> Result<(), Error> {
-    #[derive(Deserialize)]
-    struct Version {
-        format: String,
-        version: serde_json::Number,
-    }
-    let Version { format, version } = json::parse("version", bytes)?;
-    if format != "mender" {
-        return Err(Error::malformed(
-            "version",
-            format!("says that the format is {format:?}, not \"mender\""),
-        ));
-    }
-    match version.as_u64() {
-        Some(3) => Ok(()),
-        _ => Err(Error::Version {
-            found: version.to_string(),
-        }),
-    }
-}
-
-fn compare(member: &str, bytes: &[u8], expected: Digest) -> Result<(), Error> {
-    let actual = Digest::of(bytes);
-    if actual == expected {
-        return Ok(());
-    }
-    Err(Error::Mismatch {
-        name: member.to_owned(),
-        expected,
-        actual,
-    })
-}
-
-/// A bootstrap artifact has no file, a rootfs-image one, an update module any number.
-pub(crate) fn check_file_count(
-    payload_type: Option<&PayloadType>,
-    count: usize,
-) -> Result<(), Error> {
-    let required = match payload_type {
-        None => 0,
-        Some(payload_type) if payload_type.is_rootfs_image() => 1,
-        Some(_) => return Ok(()),
-    };
-    if count == required {
-        return Ok(());
-    }
-    let kind = payload_type.map_or("an artifact without payload", PayloadType::as_str);
-    Err(Error::malformed(
-        "manifest",
-        format!("lists {count} payload files, but {kind} has {required}"),
-    ))
-}

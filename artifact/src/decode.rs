@@ -1,6 +1,6 @@
 //! Decompression in bounded memory, to the real end of the stream.
 
-use std::io::{self, BufRead as _, BufReader, Read};
+use std::io::{self, BufReader, Read};
 
 use crate::compression::Compression;
 use crate::error::Error;
@@ -125,7 +125,10 @@ fn zstd<R: Read>(source: R, member: &str, limits: &Limits) -> Result<Stream<R>, 
     };
     let mut source = BufReader::with_capacity(INPUT, source);
     // No frame at all decodes to nothing without an error, where gzip and xz refuse.
-    if source.fill_buf().map_err(Error::from_read)?.is_empty() {
+    if io::BufRead::fill_buf(&mut source)
+        .map_err(Error::from_read)?
+        .is_empty()
+    {
         return Err(fault(io::ErrorKind::UnexpectedEof.into()));
     }
     let mut decoder = zstd::stream::read::Decoder::with_buffer(source).map_err(fault)?;

@@ -15,6 +15,24 @@ pub(crate) const CONTEXT_0: u8 = 0xa0;
 /// `[1]`, constructed
 pub(crate) const CONTEXT_1: u8 = 0xa1;
 
+/// NULL
+pub(crate) const NULL: u8 = 0x05;
+
+/// One value: `tag`, the shortest length, `content` (below 64 KiB, as every key is).
+pub(crate) fn value(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let mut bytes = match content.len() {
+        0..=0x7f => vec![tag],
+        0x80..=0xff => vec![tag, 0x81],
+        _ => vec![tag, 0x82],
+    };
+    let digits = if content.len() > 0xff { 2 } else { 1 };
+    let first = length.len().saturating_sub(digits);
+    bytes.extend_from_slice(length.get(first..).unwrap_or_default());
+    bytes.extend_from_slice(content);
+    bytes
+}
+
 /// Bytes of which values are taken from the front.
 #[derive(Clone, Copy)]
 pub(crate) struct Der<'a>(&'a [u8]);
@@ -80,6 +98,19 @@ mod tests {
         assert_eq!(length(&[]), None);
         assert_eq!(length(&[INTEGER]), None);
         assert_eq!(length(&[OID, 0]), None);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for length in [0, 1, 0x7f, 0x80, 0xff, 0x100, 0x1234] {
+            let content = vec![7; length];
+            let bytes = value(OCTET_STRING, &content);
+            assert_eq!(
+                Der(&bytes).take(OCTET_STRING),
+                Some(&content[..]),
+                "{length}"
+            );
+        }
     }
 
     #[test]

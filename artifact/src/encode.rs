@@ -10,7 +10,7 @@ const GZIP_LEVEL: u32 = 5;
 /// Compresses into `W`.
 pub(crate) enum Encoder<W: Write> {
     Plain(W),
-    Gzip(flate2::write::GzEncoder<W>),
+    Gzip(Box<flate2::write::GzEncoder<W>>),
     #[cfg(feature = "xz")]
     Xz(liblzma::write::XzEncoder<W>),
     #[cfg(feature = "zstd")]
@@ -21,10 +21,10 @@ impl<W: Write> Encoder<W> {
     pub(crate) fn new(out: W, compressor: Compressor) -> io::Result<Self> {
         match compressor {
             Compressor::None => Ok(Self::Plain(out)),
-            Compressor::Gzip => Ok(Self::Gzip(flate2::write::GzEncoder::new(
+            Compressor::Gzip => Ok(Self::Gzip(Box::new(flate2::write::GzEncoder::new(
                 out,
                 flate2::Compression::new(GZIP_LEVEL),
-            ))),
+            )))),
             Compressor::Lzma => xz(out),
             Compressor::ZstdFastest => zstd(out, 1),
             Compressor::ZstdFast => zstd(out, 3),

@@ -140,7 +140,7 @@ pub enum Error {
 /// What kind of error it is: what a caller does next depends on this, never on the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The bytes could not be had. Trying again may help.
+    /// The bytes of the artifact, or of a payload file for it, could not be had. Trying again may help.
     Source,
     /// The artifact is broken or hostile: truncated, malformed, or not what its manifest says.
     Invalid,
@@ -150,7 +150,7 @@ pub enum Kind {
     Unsupported,
     /// Over a limit of this reader.
     Limit,
-    /// What the caller gave (key, description, payload file, order of calls) is wrong; the artifact is not judged.
+    /// What the caller gave (key, description, order of calls) is wrong; the artifact is not judged.
     Input,
     /// The output could not be written.
     Sink,
@@ -161,7 +161,7 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Source(_) => Kind::Source,
+            Self::Source(_) | Self::Content { .. } | Self::Changed { .. } => Kind::Source,
             Self::Truncated { .. }
             | Self::Malformed { .. }
             | Self::Unexpected { .. }
@@ -179,8 +179,6 @@ impl Error {
             | Self::Unproven { .. }
             | Self::Misuse { .. }
             | Self::Description { .. }
-            | Self::Content { .. }
-            | Self::Changed { .. }
             | Self::AlreadySigned => Kind::Input,
             Self::Sink(_) => Kind::Sink,
         }

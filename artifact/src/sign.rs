@@ -2,10 +2,10 @@
 
 use std::io::{Read, Write};
 
-use crate::artifact::{check_version, expect, expect_archive};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::manifest::Manifest;
+use crate::order::{check_version, expect, expect_archive};
 use crate::signer::Signer;
 use crate::tar_read::{self, TarReader};
 use crate::tar_write::{self, ARCHIVE_MODE};

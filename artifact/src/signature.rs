@@ -171,7 +171,12 @@ impl PublicKey {
         self.algorithm
     }
 
-    /// Whether this key made `signature`, the bytes themselves, for `message`.
+    /// The key in the form of `ring`: see the field.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether this key made `signature` for `message`. ECDSA signatures count as 64 bytes and as DER.
     #[must_use]
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         let algorithm: &dyn ring::signature::VerificationAlgorithm = match self.algorithm {

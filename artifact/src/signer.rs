@@ -56,6 +56,24 @@ impl Signer {
 
     /// The content of `manifest.sig` for `manifest`. RSA and Ed25519 give the same bytes each time; ECDSA does not.
     pub(crate) fn sign(&self, manifest: &[u8]) -> Result<String, Error> {
+        Ok(STANDARD.encode(self.plain_signature(manifest)?))
+    }
+
+    /// The signature of `message` in the form that openssl makes and verifies: as in an artifact, but DER for ECDSA.
+    /// That is what Mender's device API wants.
+    ///
+    /// # Errors
+    /// [`Error::Key`] if signing fails.
+    pub fn signature(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        let plain = self.plain_signature(message)?;
+        Ok(match &self.pair {
+            Pair::EcdsaP256(_) => ecdsa_der(&plain),
+            Pair::Rsa(_) | Pair::Ed25519(_) => plain,
+        })
+    }
+
+    /// The signature of `message`; r and s as 2 x 32 bytes for ECDSA.
+    fn plain_signature(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         let fault = |_| Error::Key {
             name: self.name.clone(),
             reason: "signing with it fails".to_owned(),
@@ -63,16 +81,35 @@ impl Signer {
         Ok(match &self.pair {
             Pair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public().modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &self.random, manifest, &mut signature)
+                pair.sign(&RSA_PKCS1_SHA256, &self.random, message, &mut signature)
                     .map_err(fault)?;
-                STANDARD.encode(signature)
+                signature
             }
-            Pair::EcdsaP256(pair) => {
-                STANDARD.encode(pair.sign(&self.random, manifest).map_err(fault)?)
-            }
-            Pair::Ed25519(pair) => STANDARD.encode(pair.sign(manifest)),
+            Pair::EcdsaP256(pair) => pair
+                .sign(&self.random, message)
+                .map_err(fault)?
+                .as_ref()
+                .to_vec(),
+            Pair::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
         })
     }
+}
+
+/// `SEQUENCE { INTEGER r, INTEGER s }` (RFC 3279) from r and s of equal length.
+fn ecdsa_der(plain: &[u8]) -> Vec<u8> {
+    let (r, s) = plain.split_at(plain.len() / 2);
+    let integer = |number: &[u8]| {
+        let zeros = number.iter().take_while(|byte| **byte == 0).count();
+        let digits = number.get(zeros..).unwrap_or_default();
+        // A first bit that is set would make it negative; no digits would make it nothing.
+        let sign: &[u8] = if digits.first().is_none_or(|byte| *byte > 0x7f) {
+            &[0]
+        } else {
+            &[]
+        };
+        der::value(der::INTEGER, &[sign, digits].concat())
+    };
+    der::value(der::SEQUENCE, &[integer(r), integer(s)].concat())
 }
 
 impl std::fmt::Debug for Signer {
@@ -167,4 +204,18 @@ fn ec(der: &[u8]) -> Result<Pair, String> {
     )
     .map(Pair::EcdsaP256)
     .map_err(|err| format!("not a usable EC key ({err})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_der_are_short_and_never_negative() {
+        assert_eq!(ecdsa_der(&[0, 1, 0, 2]), [0x30, 6, 2, 1, 1, 2, 1, 2]);
+        assert_eq!(
+            ecdsa_der(&[0x80, 1, 0, 0]),
+            [0x30, 8, 2, 3, 0, 0x80, 1, 2, 1, 0]
+        );
+    }
 }

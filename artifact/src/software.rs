@@ -3,10 +3,10 @@
 
 use std::io::{Read, Seek};
 
+use crate::content::Content;
 use crate::draft::Draft;
 use crate::name::PayloadType;
-use crate::provides::Provides;
-use crate::write::Content;
+use crate::provides::{ARTIFACT_GROUP, Provides};
 
 /// The key of the checksum of a root file system.
 pub const ROOTFS_CHECKSUM: &str = "rootfs-image.checksum";
@@ -28,13 +28,14 @@ pub struct Software<'a> {
 }
 
 impl Software<'_> {
-    /// What is provided for a payload of type `payload_type` in the artifact `artifact`: `FILESYSTEM[.NAME].version`.
+    /// What the artifact `artifact` provides: `FILESYSTEM[.NAME].version`. The `default_name` of an update module's
+    /// software is the type of the payload, a root file system has none.
     #[must_use]
-    pub fn provides(&self, payload_type: &str, artifact: &str) -> Option<(String, String)> {
+    pub fn provides(&self, default_name: Option<&str>, artifact: &str) -> Option<(String, String)> {
         let (default_name, default_version) = if self.no_default {
             (None, None)
         } else {
-            (default_name(payload_type), Some(artifact))
+            (default_name, Some(artifact))
         };
         let version = said(self.version).or(default_version)?;
         let filesystem = said(self.filesystem).unwrap_or(PayloadType::ROOTFS_IMAGE);
@@ -48,19 +49,16 @@ impl Software<'_> {
     /// The patterns that are cleared beside those in `clears`: `FILESYSTEM[.NAME].*`. Nothing with
     /// [`no_default`](Self::no_default).
     #[must_use]
-    pub fn clears(&self, payload_type: &str, clears: &[String]) -> Vec<String> {
+    pub fn clears(&self, default_name: Option<&str>, clears: &[String]) -> Vec<String> {
         if self.no_default {
             return Vec::new();
         }
         let filesystem = self.filesystem.unwrap_or(PayloadType::ROOTFS_IMAGE);
-        let name = said(self.name).or(default_name(payload_type));
+        let name = said(self.name).or(default_name);
         let mut patterns = Vec::new();
         if name.is_none() && filesystem == PayloadType::ROOTFS_IMAGE {
             // A root file system without a group ends the group; the other is the checksum's old name.
-            patterns.extend([
-                "artifact_group".to_owned(),
-                ROOTFS_CHECKSUM_LEGACY.to_owned(),
-            ]);
+            patterns.extend([ARTIFACT_GROUP, ROOTFS_CHECKSUM_LEGACY].map(ToOwned::to_owned));
         }
         let own = match name {
             Some(name) => format!("{filesystem}.{name}.*"),
@@ -84,21 +82,16 @@ impl Draft {
         let software = Software::default();
         let mut provides =
             Provides::from([(ROOTFS_CHECKSUM.to_owned(), image.sha256().to_string())]);
-        provides.extend(software.provides(PayloadType::ROOTFS_IMAGE, name));
+        provides.extend(software.provides(None, name));
         Self {
             name: name.to_owned(),
             device_types,
             payload_type: Some(PayloadType::ROOTFS_IMAGE.to_owned()),
             provides,
-            clears_provides: software.clears(PayloadType::ROOTFS_IMAGE, &[]),
+            clears_provides: software.clears(None, &[]),
             ..Self::default()
         }
     }
-}
-
-/// An update module's software is named after the module.
-fn default_name(payload_type: &str) -> Option<&str> {
-    (payload_type != PayloadType::ROOTFS_IMAGE).then_some(payload_type)
 }
 
 /// An empty value says nothing.
@@ -111,12 +104,17 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(software: Software<'_>, payload_type: &str, provides: Option<&str>, clears: &[&str]) {
+    fn check(
+        software: Software<'_>,
+        default_name: Option<&str>,
+        provides: Option<&str>,
+        clears: &[&str],
+    ) {
         let found = software
-            .provides(payload_type, "r1")
+            .provides(default_name, "r1")
             .map(|(key, value)| format!("{key}:{value}"));
         assert_eq!(found.as_deref(), provides);
-        assert_eq!(software.clears(payload_type, &["x.*".to_owned()]), clears);
+        assert_eq!(software.clears(default_name, &["x.*".to_owned()]), clears);
     }
 
     #[test]
@@ -124,13 +122,13 @@ mod tests {
         let plain = Software::default();
         check(
             plain,
-            "rootfs-image",
+            None,
             Some("rootfs-image.version:r1"),
             &["artifact_group", "rootfs_image_checksum", "rootfs-image.*"],
         );
         check(
             plain,
-            "mod",
+            Some("mod"),
             Some("rootfs-image.mod.version:r1"),
             &["rootfs-image.mod.*"],
         );
@@ -140,26 +138,21 @@ mod tests {
             version: Some("2"),
             ..plain
         };
+        check(named, None, Some("data.app.version:2"), &["data.app.*"]);
         check(
             named,
-            "rootfs-image",
+            Some("mod"),
             Some("data.app.version:2"),
             &["data.app.*"],
         );
-        check(named, "mod", Some("data.app.version:2"), &["data.app.*"]);
         let elsewhere = Software {
             filesystem: Some("data"),
             ..plain
         };
+        check(elsewhere, None, Some("data.version:r1"), &["data.*"]);
         check(
             elsewhere,
-            "rootfs-image",
-            Some("data.version:r1"),
-            &["data.*"],
-        );
-        check(
-            elsewhere,
-            "mod",
+            Some("mod"),
             Some("data.mod.version:r1"),
             &["data.mod.*"],
         );
@@ -168,7 +161,7 @@ mod tests {
                 filesystem: Some("x"),
                 ..plain
             },
-            "rootfs-image",
+            None,
             Some("x.version:r1"),
             &[],
         );
@@ -177,7 +170,7 @@ mod tests {
                 no_default: true,
                 ..plain
             },
-            "rootfs-image",
+            None,
             None,
             &[],
         );
@@ -186,7 +179,7 @@ mod tests {
                 no_default: true,
                 ..plain
             },
-            "mod",
+            Some("mod"),
             None,
             &[],
         );
@@ -195,7 +188,7 @@ mod tests {
                 no_default: true,
                 ..named
             },
-            "mod",
+            Some("mod"),
             Some("data.app.version:2"),
             &[],
         );
@@ -205,7 +198,7 @@ mod tests {
                 version: Some("2"),
                 ..plain
             },
-            "mod",
+            Some("mod"),
             Some("rootfs-image.version:2"),
             &[],
         );

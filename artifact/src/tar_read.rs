@@ -10,6 +10,7 @@ use tar::Header;
 
 use crate::error::Error;
 use crate::pax::Pax;
+use crate::tar_header::{checked_size, kind_name};
 
 /// The unit of a tar archive, bytes.
 pub(crate) const BLOCK: usize = 512;
@@ -86,7 +87,7 @@ impl<R: Read> TarReader<R> {
                 break;
             }
             let header = Header::from_byte_slice(&block);
-            let size = self.check(header)?;
+            let size = checked_size(header).map_err(|rule| self.fault(rule))?;
             match header.entry_type().as_byte() {
                 b'0' | 0 => return self.member(header, size, pax.unwrap_or_default()).map(Some),
                 b'x' if pax.is_none() => pax = Some(self.extended_header(size)?),
@@ -166,30 +167,6 @@ impl<R: Read> TarReader<R> {
     /// What it reads from.
     pub(crate) fn into_source(self) -> R {
         self.source
-    }
-
-    /// Checks what does not depend on the type of a member; its size.
-    fn check(&self, header: &Header) -> Result<u64, Error> {
-        if header.as_ustar().is_none() && header.as_gnu().is_none() {
-            return Err(self.fault("has a block that is not a ustar header"));
-        }
-        let fields = header.as_old();
-        let sum: u64 = header
-            .as_bytes()
-            .iter()
-            .enumerate()
-            .map(|(at, byte)| {
-                if CHECKSUM_FIELD.contains(&at) {
-                    u64::from(b' ')
-                } else {
-                    u64::from(*byte)
-                }
-            })
-            .sum();
-        if number(&fields.cksum) != Some(sum) {
-            return Err(self.fault("has a header with a wrong checksum"));
-        }
-        number(&fields.size).ok_or_else(|| self.fault("has a header with an unusable size"))
     }
 
     fn member(&mut self, header: &Header, size: u64, pax: Pax) -> Result<Member, Error> {
@@ -297,82 +274,5 @@ impl<R: Read> TarReader<R> {
         Error::Truncated {
             within: self.archive.clone(),
         }
-    }
-}
-
-/// Where the checksum stands in a header; it counts as spaces.
-const CHECKSUM_FIELD: std::ops::Range<usize> = 148..156;
-
-/// A numeric field: octal digits, perhaps after spaces, then only spaces and NULs; or positive base-256 (first byte
-/// 0x80). At most 2^63 - 1.
-fn number(field: &[u8]) -> Option<u64> {
-    let value = match field {
-        [0x80, rest @ ..] => rest.iter().try_fold(0_u64, |value, byte| {
-            value.checked_mul(256)?.checked_add(u64::from(*byte))
-        })?,
-        _ => {
-            let text = std::str::from_utf8(field)
-                .ok()?
-                .trim_start_matches(' ')
-                .trim_end_matches([' ', '\0']);
-            let digits = text.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
-            u64::from_str_radix(digits.then_some(text)?, 8).ok()?
-        }
-    };
-    i64::try_from(value).is_ok().then_some(value)
-}
-
-/// What a type flag means, for the error that refuses it.
-fn kind_name(flag: u8) -> String {
-    match flag {
-        b'1' => "a hard link".to_owned(),
-        b'2' => "a symbolic link".to_owned(),
-        b'3' | b'4' => "a device".to_owned(),
-        b'5' => "a directory".to_owned(),
-        b'6' => "a fifo".to_owned(),
-        b'S' => "a sparse file".to_owned(),
-        b'L' | b'K' => "a GNU long name".to_owned(),
-        b'g' => "a global extended header".to_owned(),
-        _ => format!("of the unknown type {:?}", char::from(flag)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_octal_or_positive_base_256() {
-        let base256 = |bytes: [u8; 12]| number(&bytes);
-        for (field, value) in [
-            (&b"00000000037\0"[..], Some(0o37)),
-            (b"77777777777\0", Some(0o77_777_777_777)),
-            (b"777777777777", Some(0o777_777_777_777)),
-            (b"         37 ", Some(0o37)),
-            (b"0010605\0 ", Some(0o10605)),
-            (b"010605\0 ", Some(0o10605)),
-            (b"0\0\0\0\0\0\0\0\0\0\0\0", Some(0)),
-            (b"\0\0\0\0\0\0\0\0\0\0\0\0", None),
-            (b"            ", None),
-            (b"0000000003x\0", None),
-            (b"00000000008\0", None),
-            (b"-0000000001\0", None),
-            (b"+0000000001\0", None),
-            (b"0000\x0000037\0", None),
-            (b"\00000000037\0", None),
-            (b"0x000000037\0", None),
-            (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", None),
-        ] {
-            assert_eq!(number(field), value, "{:?}", String::from_utf8_lossy(field));
-        }
-        assert_eq!(base256([0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2]), Some(258));
-        assert_eq!(
-            base256([0x80, 0, 0, 0, 0x7f, 255, 255, 255, 255, 255, 255, 255]),
-            Some(i64::MAX as u64)
-        );
-        assert_eq!(base256([0x80, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0]), None);
-        assert_eq!(base256([0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]), None);
-        assert_eq!(base256([0x81, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]), None);
-        assert_eq!(base256([0xc0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]), None);
     }
 }

@@ -7,9 +7,9 @@
 use std::collections::BTreeSet;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use crate::artifact::check_file_count;
 use crate::compression::{Compression, Compressor};
-use crate::digest::{Digest, Sha256};
+use crate::content::Content;
+use crate::digest::Digest;
 use crate::draft::Draft;
 use crate::encode::Encoder;
 use crate::error::Error;
@@ -17,110 +17,13 @@ use crate::header::Header;
 use crate::header_read;
 use crate::limits::Limits;
 use crate::manifest::Manifest;
-use crate::name::FileName;
+use crate::order::check_file_count;
 use crate::signer::Signer;
 use crate::tar_read;
 use crate::tar_write::{self, ARCHIVE_MODE};
 
 /// The content of the member `version`.
 const VERSION: &[u8] = br#"{"format":"mender","version":3}"#;
-
-/// How much is read at a time of a payload file, bytes.
-const CHUNK: usize = 128 << 10;
-
-/// A payload file to be written, measured.
-#[derive(Debug)]
-pub struct Content<R> {
-    name: FileName,
-    source: R,
-    size: u64,
-    sha256: Digest,
-}
-
-impl<R: Read + Seek> Content<R> {
-    /// Reads all of `source` for its size and sum.
-    ///
-    /// # Errors
-    /// [`Error::Content`] if it cannot be read.
-    pub fn measure(name: FileName, mut source: R) -> Result<Self, Error> {
-        let mut sha256 = Sha256::new();
-        let mut size = 0_u64;
-        let read = copy(&mut source, |chunk| {
-            sha256.update(chunk);
-            size = size.saturating_add(chunk.len() as u64);
-            Ok(())
-        });
-        match read {
-            Ok(()) => Ok(Self {
-                name,
-                source,
-                size,
-                sha256: sha256.finish(),
-            }),
-            Err(CopyError::Read(source)) => Err(Error::Content {
-                file: name.to_string(),
-                source,
-            }),
-            Err(CopyError::Write(err)) => Err(Error::Sink(err)),
-        }
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &FileName {
-        &self.name
-    }
-
-    /// Its size, bytes.
-    #[must_use]
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Its sum.
-    #[must_use]
-    pub fn sha256(&self) -> Digest {
-        self.sha256
-    }
-
-    /// Writes the member of the payload archive.
-    fn write(&mut self, out: &mut impl Write) -> Result<(), Error> {
-        out.write_all(&self.header()).map_err(Error::Sink)?;
-        let mut sha256 = Sha256::new();
-        let mut size = 0_u64;
-        let copied = copy(&mut self.source, |chunk| {
-            sha256.update(chunk);
-            size = size.saturating_add(chunk.len() as u64);
-            // A file that grows must not make a longer member than its header says.
-            if size > self.size {
-                Ok(())
-            } else {
-                out.write_all(chunk)
-            }
-        });
-        match copied {
-            Ok(()) if size == self.size && sha256.finish() == self.sha256 => {}
-            Ok(()) => {
-                return Err(Error::Changed {
-                    file: self.name.to_string(),
-                });
-            }
-            Err(CopyError::Read(source)) => {
-                return Err(Error::Content {
-                    file: self.name.to_string(),
-                    source,
-                });
-            }
-            Err(CopyError::Write(err)) => return Err(Error::Sink(err)),
-        }
-        out.write_all(tar_read::padding(self.size))
-            .map_err(Error::Sink)
-    }
-
-    fn header(&self) -> Vec<u8> {
-        tar_write::header(self.name.as_str(), self.size, 0o644)
-    }
-}
 
 /// An artifact that is ready to be written.
 #[derive(Debug)]
@@ -250,17 +153,8 @@ impl<R: Read + Seek> Writer<R> {
 
     /// The size of the payload archive, not compressed.
     fn unpacked(&self) -> u64 {
-        let member = |file: &Content<R>| {
-            let overhead = file
-                .header()
-                .len()
-                .saturating_add(tar_read::padding(file.size).len());
-            file.size.saturating_add(overhead as u64)
-        };
-        self.files
-            .iter()
-            .map(member)
-            .fold(tar_write::END.len() as u64, u64::saturating_add)
+        let sizes = self.files.iter().map(Content::member_size);
+        sizes.fold(tar_write::END.len() as u64, u64::saturating_add)
     }
 
     /// Writes the content of the payload member; its size.
@@ -297,10 +191,10 @@ fn pack_header(header: &Header, compressor: Compressor) -> Result<Vec<u8>, Error
 }
 
 /// In the order of mender-artifact: files, header, version.
-fn manifest<R>(files: &[Content<R>], header_name: &str, packed: &[u8]) -> Vec<u8> {
+fn manifest<R: Read + Seek>(files: &[Content<R>], header_name: &str, packed: &[u8]) -> Vec<u8> {
     let mut text = String::new();
     for file in files {
-        text.push_str(&format!("{}  data/0000/{}\n", file.sha256, file.name));
+        text.push_str(&format!("{}  data/0000/{}\n", file.sha256(), file.name()));
     }
     text.push_str(&format!("{}  {header_name}\n", Digest::of(packed)));
     text.push_str(&format!("{}  version\n", Digest::of(VERSION)));
@@ -333,27 +227,5 @@ impl<W: Write> Write for Counted<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
-    }
-}
-
-enum CopyError {
-    Read(io::Error),
-    Write(io::Error),
-}
-
-/// Gives all of `source`, from its start, to `sink`.
-fn copy<R: Read + Seek>(
-    source: &mut R,
-    mut sink: impl FnMut(&[u8]) -> io::Result<()>,
-) -> Result<(), CopyError> {
-    source.seek(SeekFrom::Start(0)).map_err(CopyError::Read)?;
-    let mut buffer = vec![0; CHUNK];
-    loop {
-        match source.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(count) => sink(buffer.get(..count).unwrap_or_default()).map_err(CopyError::Write)?,
-            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-            Err(err) => return Err(CopyError::Read(err)),
-        }
     }
 }

@@ -4,10 +4,13 @@
 
 mod boot_loader;
 mod device;
+pub mod faulty;
 mod image;
 mod programs;
+mod workshop;
 
 pub use boot_loader::{Booted, boot};
 pub use device::{Device, Setup};
 pub use image::make_image;
 pub use programs::{installed, program};
+pub use workshop::{Workshop, texts, write_artifact};

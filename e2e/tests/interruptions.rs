@@ -3,8 +3,13 @@
 //! and what is said to be installed is what runs.
 
 #![allow(
-    clippy::disallowed_methods,
     clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
     reason = "a test may fail loudly, and its files are its own"
 )]
 

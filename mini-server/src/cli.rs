@@ -141,7 +141,7 @@ pub struct Place {
     /// On this data directory, also while its server runs [or TANDEM_DATA]
     #[arg(long, global = true, value_name = "DIR", conflicts_with = "server")]
     data: Option<PathBuf>,
-    /// On this server: https://HOST[:PORT] [or TANDEM_SERVER]
+    /// On this server [or TANDEM_SERVER]
     #[arg(long, global = true, value_name = "URL")]
     server: Option<String>,
     /// With this token, made with `token create` [or TANDEM_TOKEN, which others on the machine do not see]
@@ -178,8 +178,8 @@ pub struct ServeArgs {
     /// Its private key (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// The beginning of the links that devices get, if they do not know the server by its own name: https://HOST[:PORT]
-    #[arg(long, value_name = "URL", value_parser = check_url)]
+    /// The beginning of the links that devices get, if they do not know the server by its own name
+    #[arg(long, value_name = "https://HOST[:PORT]", value_parser = check_url)]
     public_url: Option<String>,
     /// The e-mail address of the administrator that is made at the first start
     #[arg(long, value_name = "EMAIL", default_value = "admin@tandem.internal")]

@@ -169,14 +169,12 @@ impl Predicate {
     pub fn parse(filter: &Filter) -> Result<Self, String> {
         let subject = Subject::new(&filter.scope, &filter.attribute)?;
         let operand = || subject.operand(&filter.value);
-        let list = || match &filter.value {
-            Value::Array(values) if values.len() <= LIST => {
+        let needs = |what: &str| format!("{} needs {what}, not {}", filter.kind, filter.value);
+        let list = || match filter.value.as_array() {
+            Some(values) if values.len() <= LIST => {
                 values.iter().map(|value| subject.operand(value)).collect()
             }
-            other => Err(format!(
-                "{} needs a list of at most {LIST} values, not {other}",
-                filter.kind
-            )),
+            Some(_) | None => Err(needs(&format!("a list of at most {LIST} values"))),
         };
         let compare = |relation| Ok::<_, String>(Test::Compare(relation, operand()?));
         let test = match filter.kind.as_str() {
@@ -189,14 +187,14 @@ impl Predicate {
             "$ltne" => Test::LessOrMissing(operand()?),
             "$in" => Test::In(list()?),
             "$nin" => Test::NotIn(list()?),
-            "$exists" => match &filter.value {
-                Value::Bool(wanted) => Test::Exists(*wanted),
-                other => return Err(format!("$exists needs true or false, not {other}")),
-            },
-            "$regex" => match &filter.value {
-                Value::String(text) => Test::Matches(expression(text)?),
-                other => return Err(format!("$regex needs a text, not {other}")),
-            },
+            "$exists" => {
+                let wanted = filter.value.as_bool();
+                Test::Exists(wanted.ok_or_else(|| needs("true or false"))?)
+            }
+            "$regex" => {
+                let text = filter.value.as_str();
+                Test::Matches(expression(text.ok_or_else(|| needs("a text"))?)?)
+            }
             other => return Err(format!("unknown filter type {other:?}")),
         };
         Ok(Self { subject, test })

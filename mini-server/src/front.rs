@@ -107,7 +107,7 @@ fn finish(response: &mut Response, method: &Method, id: &str) {
             }
         }
     }
-    if let Some(refusal) = response.extensions_mut().remove::<Box<Refusal>>() {
+    if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
         // The router has measured the empty body that stood for this one.
         response.headers_mut().remove(header::CONTENT_LENGTH);
         *response.body_mut() = Body::from(refusal.body(id));
@@ -137,10 +137,10 @@ fn record(
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let (status, address) = (status.as_u16(), peer.address());
     if status >= 500 {
-        error!(method:% = method, path:? = path, status, peer:% = address, request_id = id, milliseconds; "request failed");
+        error!(method:% = method, path:% = path, status, peer:% = address, request_id = id, milliseconds; "request failed");
     } else if *method != Method::GET && path.starts_with("/api/management/") {
-        info!(method:% = method, path:? = path, status, peer:% = address, request_id = id, milliseconds; "request");
+        info!(method:% = method, path:% = path, status, peer:% = address, request_id = id, milliseconds; "request");
     } else {
-        debug!(method:% = method, path:? = path, status, peer:% = address, request_id = id, milliseconds; "request");
+        debug!(method:% = method, path:% = path, status, peer:% = address, request_id = id, milliseconds; "request");
     }
 }

@@ -24,6 +24,7 @@ pub mod login_guard;
 pub mod management;
 pub mod metrics;
 pub mod multipart;
+pub mod network;
 pub mod paging;
 pub mod password;
 pub mod patient;

@@ -38,7 +38,7 @@ fn text(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
     let message = record.args().to_string();
     write!(out, "{level}: {}", one_line(&message))?;
     for (key, value) in fields.0 {
-        write!(out, " {key}={}", one_line(&value.to_string()))?;
+        write!(out, " {key}={}", plain(&value))?;
     }
     writeln!(out)
 }
@@ -69,6 +69,15 @@ impl<'kvs> VisitSource<'kvs> for Fields {
         };
         self.0.push((key.to_string(), value));
         Ok(())
+    }
+}
+
+/// A value: quoted where it is not clear without where it ends.
+fn plain(value: &serde_json::Value) -> String {
+    let clear = |c: char| c.is_ascii_alphanumeric() || "-_.:/@+".contains(c);
+    match value.as_str() {
+        Some(text) if !text.is_empty() && text.chars().all(clear) => text.to_owned(),
+        Some(_) | None => one_line(&value.to_string()),
     }
 }
 

@@ -5,6 +5,8 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::network::Network;
+
 /// Counts failed sign-ins by account and address, by address, and by account.
 ///
 /// After a few failures each further attempt has to wait, twice as long as the one before. The owner of an account
@@ -70,25 +72,6 @@ impl LoginGuard {
         self.pairs
             .0
             .remove(&(account.to_owned(), Network::of(address)));
-    }
-}
-
-/// Where somebody comes from: an IPv4 address, or the network that one customer has in IPv6.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Network {
-    V4([u8; 4]),
-    V6([u16; 4]),
-}
-
-impl Network {
-    fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => Self::V4(v4.octets()),
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, ..] = v6.segments();
-                Self::V6([a, b, c, d])
-            }
-        }
     }
 }
 

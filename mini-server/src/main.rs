@@ -24,10 +24,10 @@ fn main() -> ExitCode {
         }
     };
     // A verb says by itself what it has done; of its work only what is odd is worth a line.
-    let level = match cli.verb {
-        Verb::Serve(_) => cli.log_level,
-        _ if cli.log_level == LevelFilter::Info => LevelFilter::Warn,
-        _ => cli.log_level,
+    let level = if cli.log_level == LevelFilter::Info && !matches!(cli.verb, Verb::Serve(_)) {
+        LevelFilter::Warn
+    } else {
+        cli.log_level
     };
     log_output::start(level, cli.log_format);
     let outcome = serve::runtime().and_then(|runtime| runtime.block_on(run(cli.verb)));

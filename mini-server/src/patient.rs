@@ -100,7 +100,7 @@ mod tests {
         let reader = tokio::spawn(async move {
             let mut buffer = [0; 5];
             for _ in 0..4 {
-                tokio::time::sleep(STALL - Duration::from_secs(1)).await;
+                sleep(STALL - Duration::from_secs(1)).await;
                 tokio::io::AsyncReadExt::read_exact(&mut there, &mut buffer)
                     .await
                     .unwrap();

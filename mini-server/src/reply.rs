@@ -26,7 +26,10 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Why a request is not granted. Its body is written where the request's identifier is known.
 #[derive(Debug, Clone)]
-pub struct Refusal {
+pub struct Refusal(Box<Inner>);
+
+#[derive(Debug, Clone)]
+struct Inner {
     status: StatusCode,
     message: String,
     headers: HeaderMap,
@@ -36,12 +39,12 @@ pub struct Refusal {
 impl Refusal {
     /// With this status and a sentence for people.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Inner {
             status,
             message: message.into(),
             headers: HeaderMap::new(),
             more: Map::new(),
-        }
+        }))
     }
 
     /// 400
@@ -100,33 +103,33 @@ impl Refusal {
     /// With a header.
     #[must_use]
     pub fn header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.0.headers.insert(name, value);
         self
     }
 
     /// With one more member in the body.
     #[must_use]
     pub fn member(mut self, name: &str, value: Value) -> Self {
-        self.more.insert(name.to_owned(), value);
+        self.0.more.insert(name.to_owned(), value);
         self
     }
 
     /// The sentence for people.
     #[must_use]
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// The status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// The body, for the request `id`.
     pub fn body(&self, id: &str) -> Vec<u8> {
-        let mut body = self.more.clone();
-        body.insert("error".to_owned(), self.message.clone().into());
+        let mut body = self.0.more.clone();
+        body.insert("error".to_owned(), self.0.message.clone().into());
         body.insert("request_id".to_owned(), id.into());
         serde_json::to_vec(&body).unwrap_or_default()
     }
@@ -138,10 +141,10 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
-        response.headers_mut().extend(self.headers.clone());
+        let mut response = self.0.status.into_response();
+        response.headers_mut().extend(self.0.headers.clone());
         response.headers_mut().insert(header::CONTENT_TYPE, JSON);
-        response.extensions_mut().insert(Box::new(self));
+        response.extensions_mut().insert(self);
         response
     }
 }
@@ -150,7 +153,10 @@ impl From<store::Error> for Refusal {
     fn from(err: store::Error) -> Self {
         match err {
             store::Error::Stopped => Self::unavailable(10),
-            other => Self::internal(&other),
+            store::Error::Database(_)
+            | store::Error::Migration(_)
+            | store::Error::Corrupt { .. }
+            | store::Error::NotCommitted => Self::internal(&err),
         }
     }
 }

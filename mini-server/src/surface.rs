@@ -46,7 +46,7 @@ pub struct RouteNumber(pub usize);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Surface {
-    /// With one more route. Its handler has [`PATIENCE`] to answer.
+    /// With one more route. Its handler has a minute to answer.
     #[must_use]
     pub fn on<H, T>(self, method: Method, path: &'static str, access: Access, handler: H) -> Self
     where

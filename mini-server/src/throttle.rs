@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::network::Network;
+
 /// Requests per second, and how many at once.
 #[derive(Debug, Clone, Copy)]
 pub struct Rate {
@@ -47,11 +49,22 @@ pub struct Throttles {
     begun: Instant,
     device: Rate,
     address: Rate,
-    addresses: Mutex<HashMap<IpAddr, Duration>>,
+    networks: Mutex<Networks>,
 }
 
-/// Addresses that are remembered.
-const ADDRESSES: usize = 100_000;
+/// The virtual times of networks.
+#[derive(Default)]
+struct Networks {
+    due: HashMap<Network, Duration>,
+    /// When those were last forgotten that are as good as new.
+    swept: Duration,
+}
+
+/// Networks that are remembered; with more, newcomers have no limit until the next sweep.
+const NETWORKS: usize = 100_000;
+
+/// Looking through all of them takes a millisecond: not more often than this.
+const SWEEP: Duration = Duration::from_secs(1);
 
 impl Throttles {
     /// With these rates: for one device, and for one address from which no device speaks.
@@ -61,7 +74,7 @@ impl Throttles {
             begun: Instant::now(),
             device,
             address,
-            addresses: Mutex::default(),
+            networks: Mutex::default(),
         }
     }
 
@@ -86,18 +99,18 @@ impl Throttles {
     /// How long it has to wait.
     pub fn address(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         let now = self.since(now);
-        let mut addresses = self
-            .addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if addresses.len() >= ADDRESSES {
+        let network = Network::of(address);
+        let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = networks.due.len() >= NETWORKS;
+        if full && now >= networks.swept.saturating_add(SWEEP) {
             // Who is not ahead of time is as good as new.
-            addresses.retain(|_, due| *due > now);
+            networks.due.retain(|_, due| *due > now);
+            networks.swept = now;
         }
-        let before = addresses.get(&address).copied().unwrap_or_default();
+        let before = networks.due.get(&network).copied().unwrap_or_default();
         let after = self.address.admit(before, now)?;
-        if addresses.len() < ADDRESSES || addresses.contains_key(&address) {
-            addresses.insert(address, after);
+        if networks.due.len() < NETWORKS || networks.due.contains_key(&network) {
+            networks.due.insert(network, after);
         }
         Ok(())
     }
@@ -138,7 +151,7 @@ mod tests {
         for n in 0..150_000 {
             assert_eq!(throttles.address(address(n), now), Ok(()));
         }
-        assert!(throttles.addresses.lock().unwrap().len() <= ADDRESSES);
+        assert!(throttles.networks.lock().unwrap().due.len() <= NETWORKS);
         assert_eq!(throttles.address(address(0), now), Ok(()));
         assert!(throttles.address(address(0), now).is_err());
         assert_eq!(

@@ -17,22 +17,26 @@
 //! only after it is dead. A process that has moved to a group or session of its own is out of reach.
 
 use std::fmt;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use log::warn;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::{Pid, read};
+use nix::unistd::Pid;
 
-use crate::lines::Lines;
-use crate::{Error, group, wait};
+use crate::{Error, wait};
+
+use output::Pipe;
+pub use output::{Captured, Output, Stream};
+
+mod group;
+mod lines;
+mod output;
 
 /// How long a child may run, and how much of its output is handed on.
 #[derive(Clone, Copy, Debug)]
@@ -58,33 +62,6 @@ impl Limits {
             grace: Self::GRACE,
             logged: Self::LOGGED,
         }
-    }
-}
-
-/// Where the child's standard output goes. Its standard error always goes to the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// To the log.
-    Log,
-    /// Into memory, for [`Child::captured`], up to this many bytes.
-    Capture(usize),
-}
-
-/// An output stream of a child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
-
-impl fmt::Display for Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Stdout => "stdout",
-            Self::Stderr => "stderr",
-        })
     }
 }
 
@@ -126,15 +103,6 @@ impl fmt::Display for Ending {
     }
 }
 
-/// The standard output of a child that was spawned with [`Output::Capture`].
-#[derive(Debug, Default)]
-pub struct Captured {
-    /// What it printed, up to the limit.
-    pub bytes: Vec<u8>,
-    /// Whether it printed more than that.
-    pub is_cut: bool,
-}
-
 /// A running child process.
 ///
 /// Dropping one that has not ended kills its group at once.
@@ -162,12 +130,11 @@ const DEATH_WAIT: Duration = Duration::from_secs(10);
 /// because most scripts are short, then ever more rarely.
 const TICK: std::ops::Range<Duration> = Duration::from_millis(1)..Duration::from_millis(200);
 
-/// Bytes read at once, and how many such reads are made before looking at clock and child again.
-const READ_SIZE: usize = 16 * 1024;
+/// How many pieces of output are read before looking at clock and child again.
 const READS_PER_TURN: usize = 4;
 
-/// The same for what is left in a pipe when the child has ended: Linux's largest pipe.
-const READS_AT_END: usize = 1024 * 1024 / READ_SIZE;
+/// The same for what is left in a pipe when the child has ended: Linux's largest pipe, 1 MiB.
+const READS_AT_END: usize = 64;
 
 impl<'a> Child<'a> {
     /// Starts `command` with its standard input closed and its output supervised; other settings of
@@ -195,22 +162,12 @@ impl<'a> Child<'a> {
             Err(err) => return Err(failed(err)),
         };
         let (stdout, stderr) = (process.stdout.take(), process.stderr.take());
-        let to_log = || Sink::Log(Lines::new(limits.logged));
         let child = Self {
             // Linux's process ids are positive 32-bit numbers.
             group: Pid::from_raw(process.id() as i32),
             process,
-            stdout: Pipe {
-                end: stdout.map(OwnedFd::from),
-                sink: match output {
-                    Output::Log => to_log(),
-                    Output::Capture(limit) => Sink::Capture(Captured::default(), limit),
-                },
-            },
-            stderr: Pipe {
-                end: stderr.map(OwnedFd::from),
-                sink: to_log(),
-            },
+            stdout: Pipe::new(stdout.map(Into::into), output, limits.logged),
+            stderr: Pipe::new(stderr.map(Into::into), Output::Log, limits.logged),
             log,
             stop,
             grace: limits.grace,
@@ -218,7 +175,7 @@ impl<'a> Child<'a> {
             tick: TICK.start,
             ending: None,
         };
-        match child.set_nonblocking() {
+        match child.stdout.unblock().and_then(|()| child.stderr.unblock()) {
             Ok(()) => Ok(child),
             Err(err) => Err(failed(err.into())),
         }
@@ -261,17 +218,7 @@ impl<'a> Child<'a> {
 
     /// What the child has printed so far, if it was spawned with [`Output::Capture`].
     pub fn captured(&self) -> Option<&Captured> {
-        match &self.stdout.sink {
-            Sink::Capture(captured, _) => Some(captured),
-            Sink::Log(_) => None,
-        }
-    }
-
-    fn set_nonblocking(&self) -> Result<(), Errno> {
-        for end in [&self.stdout.end, &self.stderr.end].into_iter().flatten() {
-            fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        }
-        Ok(())
+        self.stdout.captured()
     }
 
     fn watch(&mut self, writable: Option<BorrowedFd<'_>>, max_wait: Duration) -> Option<Ending> {
@@ -308,10 +255,9 @@ impl<'a> Child<'a> {
     fn doze(&mut self, limit: Duration, writable: Option<BorrowedFd<'_>>) -> bool {
         let mut watched = Vec::with_capacity(4);
         watched.extend(writable.map(|descriptor| PollFd::new(descriptor, PollFlags::POLLOUT)));
-        for end in [&self.stdout.end, &self.stderr.end].into_iter().flatten() {
-            watched.push(PollFd::new(end.as_fd(), PollFlags::POLLIN));
-        }
-        watched.extend(self.stop.map(|stop| PollFd::new(stop, PollFlags::POLLIN)));
+        let output = [self.stdout.end(), self.stderr.end()];
+        let input = output.into_iter().chain([self.stop]).flatten();
+        watched.extend(input.map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)));
         wait::until_ready(&mut watched, limit.min(self.tick));
         self.tick = self.tick.saturating_mul(2).min(TICK.end);
         let first = watched.first().and_then(PollFd::any);
@@ -320,13 +266,14 @@ impl<'a> Child<'a> {
 
     /// Whether the child itself has exited. It is left unreaped.
     fn has_exited(&self) -> bool {
+        // An error is one of two: it was killed by a signal that nix has no name for, or somebody
+        // else has reaped it. `reap` tells them apart.
+        !matches!(self.look(), Ok(WaitStatus::StillAlive) | Err(Errno::EINTR))
+    }
+
+    fn look(&self) -> Result<WaitStatus, Errno> {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        match waitid(Id::Pid(self.group), flags) {
-            Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => false,
-            // An error is one of two: it was killed by a signal that nix has no name for, or
-            // somebody else has reaped it. `reap` tells them apart.
-            Ok(_) | Err(_) => true,
-        }
+        waitid(Id::Pid(self.group), flags)
     }
 
     /// Kills the whole group and sees it dead. The leader is reaped last: until then its process id,
@@ -335,7 +282,11 @@ impl<'a> Child<'a> {
         group::signal(self.group, Signal::SIGTERM);
         group::signal(self.group, Signal::SIGCONT);
         self.outlive_group(grace);
-        group::signal(self.group, Signal::SIGKILL);
+        // Also when nobody seems to be alive: a process may live on without its first thread. But if
+        // the leader was reaped behind our back, only a living member keeps the number taken.
+        if self.look() != Err(Errno::ECHILD) || group::is_alive(self.group) {
+            group::signal(self.group, Signal::SIGKILL);
+        }
         self.stop = None;
         self.outlive_group(DEATH_WAIT);
         if self.has_exited() {
@@ -389,13 +340,17 @@ impl<'a> Child<'a> {
     }
 
     fn read(&mut self, reads: usize) {
-        let was_open = self.stdout.end.is_some() || self.stderr.end.is_some();
+        let was_open = self.has_output();
         self.stdout.read(reads, Stream::Stdout, self.log);
         self.stderr.read(reads, Stream::Stderr, self.log);
-        if was_open && self.stdout.end.is_none() && self.stderr.end.is_none() {
+        if was_open && !self.has_output() {
             // Most likely it is just exiting.
             self.tick = TICK.start;
         }
+    }
+
+    fn has_output(&self) -> bool {
+        self.stdout.end().is_some() || self.stderr.end().is_some()
     }
 }
 
@@ -413,59 +368,5 @@ fn ending(status: ExitStatus) -> Ending {
         (Some(code), _) => Ending::Exited(code),
         (None, Some(signal)) => Ending::Signalled(signal),
         (None, None) => Ending::Lost,
-    }
-}
-
-/// Our end of an output stream, until the other end is closed, and where its bytes go.
-struct Pipe {
-    end: Option<OwnedFd>,
-    sink: Sink,
-}
-
-enum Sink {
-    Log(Lines),
-    Capture(Captured, usize),
-}
-
-impl Pipe {
-    /// Reads what there is, with at most this many reads.
-    fn read(&mut self, reads: usize, stream: Stream, log: &mut dyn FnMut(Stream, &str)) {
-        let mut buffer = [0; READ_SIZE];
-        for _ in 0..reads {
-            let Some(end) = &self.end else { return };
-            match read(end, &mut buffer) {
-                Ok(0) => self.end = None,
-                Ok(length) => {
-                    let bytes = buffer.get(..length).unwrap_or_default();
-                    self.sink.take(bytes, &mut |line| log(stream, line));
-                }
-                Err(Errno::EAGAIN | Errno::EINTR) => return,
-                Err(err) => {
-                    warn!("cannot read {stream} of a child: {}", io::Error::from(err));
-                    self.end = None;
-                }
-            }
-        }
-    }
-
-    fn close(&mut self, stream: Stream, log: &mut dyn FnMut(Stream, &str)) {
-        self.end = None;
-        if let Sink::Log(lines) = &mut self.sink {
-            lines.finish(&mut |line| log(stream, line));
-        }
-    }
-}
-
-impl Sink {
-    fn take(&mut self, bytes: &[u8], emit: &mut dyn FnMut(&str)) {
-        match self {
-            Self::Log(lines) => lines.feed(bytes, emit),
-            Self::Capture(captured, limit) => {
-                let room = limit.saturating_sub(captured.bytes.len());
-                let (kept, cut) = bytes.split_at(bytes.len().min(room));
-                captured.bytes.extend_from_slice(kept);
-                captured.is_cut |= !cut.is_empty();
-            }
-        }
     }
 }

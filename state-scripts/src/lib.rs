@@ -25,8 +25,6 @@
 
 pub mod child;
 mod error;
-mod group;
-mod lines;
 mod list;
 mod mode;
 mod name;

@@ -452,3 +452,28 @@ fn victim() {
         r#"sh -c 'trap "" TERM; : > "$D/ready"; while :; do sleep 1; done' & exec sleep 100"#;
     when_ready(&device, body, limits(LONG), None, |child| child.stop());
 }
+
+#[test]
+fn where_nobody_keeps_exit_codes_a_child_is_lost_but_looked_after() {
+    // A careless parent can leave us with SIGCHLD ignored; then the kernel reaps at once.
+    let output = Command::new("env")
+        .arg("--ignore-signal=CHLD")
+        .arg(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "orphanage"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:#?}");
+}
+
+#[test]
+#[ignore = "runs in a process that ignores SIGCHLD"]
+fn orphanage() {
+    let device = Device::new();
+    let lines = check(&device, "echo x; exit 3", limits(LONG), Ending::Lost);
+    assert_eq!(lines, ["stdout: x"]);
+    let body = r#"sh -c 'trap "" TERM; echo $$ > "$D/deaf"; : > "$D/ready"; while :; do sleep 1; done' &
+                  while :; do sleep 1; done"#;
+    let ending = when_ready(&device, body, limits(LONG), None, |child| child.stop());
+    assert_eq!(ending, Ending::Stopped);
+    assert!(!device.is_alive("deaf"));
+}

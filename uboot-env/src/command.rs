@@ -9,14 +9,18 @@
 //! |---|---|---|
 //! | one copy damaged | silent; repaired by the next change | says so; any `fw_setenv` repairs it |
 //! | one copy beyond the end of the medium | environment lost | uses the other copy |
+//! | newline in a name | stored | exit code 1, nothing written |
 //! | empty name | stored; U-Boot then refuses the environment | exit code 1, nothing written |
 //! | script unreadable | exit code 0, environment rewritten | exit code 1, nothing written |
 //! | a change that `.flags` forbid | not made, exit code 0 | exit code 1, nothing written |
 //! | full to the last byte | overruns by one | exit code 244, nothing written |
 //! | write or sync fails | sync unchecked | exit code 255, the current copy is untouched |
 //! | the lock is never released | waits for ever | exit code 240 after 10 s; printing goes on |
+//! | `-m`, a YAML configuration | unknown | as in libubootenv 0.3.4 and later |
 //! | output cannot be written | exit code 0 | exit code 1; 141 for a closed pipe |
 //! | `.flags` asked for by name | not found | printed |
+
+mod exit;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
@@ -26,7 +30,9 @@ use std::process::ExitCode;
 
 use crate::config::{read_limited, read_to_limit};
 use crate::getopt::{Argument, Known, parse};
-use crate::{Change, Config, Env, Error, Snapshot, Store, Warning};
+use crate::store::Survey;
+use crate::{Change, Config, Env, Error, Store, Warning};
+use exit::Exit;
 
 /// Runs the program that this process was called as.
 #[must_use]
@@ -39,7 +45,7 @@ pub fn main() -> ExitCode {
         output: &mut io::stdout(),
         messages: &mut io::stderr(),
     };
-    ExitCode::from(run(&program, &arguments, &mut streams))
+    ExitCode::from(run(&program, &arguments, &mut streams) as u8)
 }
 
 /// Where a program reads from and writes to.
@@ -62,27 +68,27 @@ impl Streams<'_> {
     }
 
     /// Writes the answer, in one piece.
-    fn answer(&mut self, text: &[u8]) -> u8 {
+    fn answer(&mut self, text: &[u8]) -> Exit {
         match self
             .output
             .write_all(text)
             .and_then(|()| self.output.flush())
         {
-            Ok(()) => 0,
-            Err(err) if err.kind() == io::ErrorKind::BrokenPipe => CLOSED_PIPE,
+            Ok(()) => Exit::Done,
+            Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Exit::ClosedPipe,
             Err(err) => {
                 self.say(format!("Error: cannot write the output: {err}"));
-                REFUSED
+                Exit::Refused
             }
         }
     }
 
-    fn fail(&mut self, err: &Error, exit_code: u8) -> u8 {
+    fn fail(&mut self, err: &Error, exit: Exit) -> Exit {
         match std::error::Error::source(err) {
             Some(source) => self.say(format!("Error: {err}: {source}")),
             None => self.say(format!("Error: {err}")),
         }
-        exit_code
+        exit
     }
 }
 
@@ -135,7 +141,7 @@ const KNOWN: [Known; 7] = [
     },
 ];
 
-fn run(program: &OsStr, arguments: &[OsString], streams: &mut Streams<'_>) -> u8 {
+fn run(program: &OsStr, arguments: &[OsString], streams: &mut Streams<'_>) -> Exit {
     let sets = Path::new(program).file_name() == Some(OsStr::new("fw_setenv"));
     let mut options = Options::default();
     for argument in parse(arguments, &KNOWN) {
@@ -157,19 +163,15 @@ fn run(program: &OsStr, arguments: &[OsString], streams: &mut Streams<'_>) -> u8
             Argument::Fault(text) => streams.say([program.as_bytes(), b": ", &text].concat()),
         }
     }
-    let config = match configuration(&options) {
-        Ok(config) => config,
-        Err(err) => {
-            let exit_code = exit_code(&err);
-            return streams.fail(&err, exit_code);
+    let result = configuration(&options).and_then(|config| {
+        let store = Store::new(config);
+        if sets {
+            set(&store, &options, streams)
+        } else {
+            print(&store, &options, streams)
         }
-    };
-    let store = Store::new(config);
-    if sets {
-        set(&store, &options, streams)
-    } else {
-        print(&store, &options, streams)
-    }
+    });
+    result.unwrap_or_else(|err| streams.fail(&err, Exit::from(&err)))
 }
 
 fn configuration(options: &Options) -> Result<Config, Error> {
@@ -183,24 +185,19 @@ fn configuration(options: &Options) -> Result<Config, Error> {
     }
 }
 
-fn print(store: &Store, options: &Options, streams: &mut Streams<'_>) -> u8 {
-    // Held until the copies have been read.
-    let _guard = match store.lock_for_reading() {
+fn print(store: &Store, options: &Options, streams: &mut Streams<'_>) -> Result<Exit, Error> {
+    let guard = match store.lock_for_reading() {
         Ok(guard) => Some(guard),
         Err(err) => {
             streams.say(format!("Warning: {err}; reading without it"));
             None
         }
     };
-    let snapshot = match store.read() {
-        Ok(snapshot) => snapshot,
-        Err(err) => return streams.fail(&err, exit_code(&err)),
-    };
-    let env = match environment(&snapshot, options, streams) {
-        Ok(env) => env,
-        Err(exit_code) => return exit_code,
-    };
-    streams.warn(&snapshot.warnings);
+    let survey = store.survey()?;
+    // Whoever reads what we print may take his time.
+    drop(guard);
+    let env = environment(&survey, options, streams)?;
+    streams.warn(&survey.snapshot.warnings);
 
     let mut text = Vec::new();
     let mut line = |name: &[u8], value: &[u8]| {
@@ -220,59 +217,44 @@ fn print(store: &Store, options: &Options, streams: &mut Streams<'_>) -> u8 {
             env.get(name.as_bytes()).unwrap_or_default(),
         );
     }
-    streams.answer(&text)
+    Ok(streams.answer(&text))
 }
 
-fn set(store: &Store, options: &Options, streams: &mut Streams<'_>) -> u8 {
+fn set(store: &Store, options: &Options, streams: &mut Streams<'_>) -> Result<Exit, Error> {
     // Before the lock: whoever writes to our standard input may take his time.
     let changes = match &options.script {
+        Some(script) => Change::parse_script(&read_script(script, streams)?),
         None => pairs(&options.operands),
-        Some(script) => match read_script(script, streams) {
-            Ok(text) => Change::parse_script(&text),
-            Err(err) => return streams.fail(&err, REFUSED),
-        },
     };
-    let guard = match store.lock() {
-        Ok(guard) => guard,
-        Err(err) => return streams.fail(&err, exit_code(&err)),
-    };
-    let survey = match store.survey() {
-        Ok(survey) => survey,
-        Err(err) => return streams.fail(&err, exit_code(&err)),
-    };
-    let before = match environment(&survey.snapshot, options, streams) {
-        Ok(env) => env,
-        Err(exit_code) => return exit_code,
-    };
-    let mut env = before.clone();
+    let guard = store.lock()?;
+    let survey = store.survey()?;
+    let mut env = environment(&survey, options, streams)?;
     for Change { name, value } in changes {
-        if let Err(err) = env.change(name, value) {
-            return streams.fail(&err, exit_code(&err));
-        }
+        env.change(name, value)?;
     }
     // libubootenv writes after a script even when nothing changed.
     let wanted = options.script.is_some() || survey.snapshot.env.as_ref() != Some(&env);
     if !wanted && !survey.snapshot.damaged() {
         streams.warn(&survey.snapshot.warnings);
-        return 0;
+        return Ok(Exit::Done);
     }
     match store.commit(&guard, survey, &env) {
         Ok(written) => {
             streams.warn(&written.warnings);
-            0
+            Ok(Exit::Done)
         }
-        Err(err @ Error::Open { .. }) => streams.fail(&err, NOT_OPENED),
-        Err(err) => streams.fail(&err, exit_code(&err)),
+        Err(err @ Error::Open { .. }) => Ok(streams.fail(&err, Exit::NotOpened)),
+        Err(err) => Err(err),
     }
 }
 
 /// The stored environment, or with no good copy left the default one.
 fn environment(
-    snapshot: &Snapshot,
+    survey: &Survey,
     options: &Options,
     streams: &mut Streams<'_>,
-) -> Result<Env, u8> {
-    if let Some(env) = &snapshot.env {
+) -> Result<Env, Error> {
+    if let Some(env) = &survey.snapshot.env {
         return Ok(env.clone());
     }
     streams.say("Cannot read environment, using default");
@@ -282,13 +264,8 @@ fn environment(
         .unwrap_or(OsStr::new(DEFAULT_ENV));
     let default = read_script(path, streams).and_then(|text| Env::from_text(&text));
     default.map_err(|err| {
-        streams.warn(&snapshot.warnings);
-        streams.fail(&err, NO_ENVIRONMENT);
-        streams.say(
-            "No copy of the environment is good and no default environment was found: run \
-             `saveenv` in U-Boot, or give U-Boot's default environment with -f",
-        );
-        NO_ENVIRONMENT
+        streams.fail(&err, Exit::NoEnvironment);
+        survey.no_good_copy()
     })
 }
 
@@ -332,37 +309,6 @@ fn needs_attention(warning: &Warning) -> bool {
         | Warning::NoLock { .. } => false,
     }
 }
-
-/// libubootenv's codes are negative error numbers cut to a byte.
-fn exit_code(err: &Error) -> u8 {
-    match err {
-        Error::ReadConfig { source, .. } if source.kind() == io::ErrorKind::IsADirectory => {
-            WRONG_CONFIG
-        }
-        Error::ReadConfig { .. } => NOT_OPENED,
-        Error::Config { .. }
-        | Error::Open { .. }
-        | Error::Unsuitable { .. }
-        | Error::Overlap(_) => WRONG_CONFIG,
-        Error::Locked { .. } => 240,
-        Error::NoGoodCopy { .. } => NO_ENVIRONMENT,
-        Error::TooBig { .. } => 244,
-        Error::Verify { .. } | Error::Obsolete { .. } => 251,
-        Error::Write { .. } => 255,
-        Error::Namespace { .. }
-        | Error::Name { .. }
-        | Error::Value { .. }
-        | Error::ReadOnly { .. }
-        | Error::NotInWritelist { .. }
-        | Error::ReadScript { .. } => REFUSED,
-    }
-}
-
-const REFUSED: u8 = 1;
-const CLOSED_PIPE: u8 = 141;
-const WRONG_CONFIG: u8 = 234;
-const NO_ENVIRONMENT: u8 = 243;
-const NOT_OPENED: u8 = 247;
 
 /// Where libubootenv looks for U-Boot's default environment.
 const DEFAULT_ENV: &str = "/etc/u-boot-initial-env";

@@ -87,5 +87,7 @@ mod tests {
         check("# no=comment\n\n\r\nnothing\n", &[]);
         check(" # yes=variable\n", &[(" # yes", Some("variable"))]);
         check("=nameless\n", &[("", Some("nameless"))]);
+        let long = "v=".repeat(5000);
+        check(&format!("long={long}\n"), &[("long", Some(&long))]);
     }
 }

@@ -347,6 +347,11 @@ fn where_libubootenv_does_harm_we_differ() {
         0,
     );
     check_same(&flagged, "fw_printenv", &[], "");
+    check_differs(&flagged, "fw_printenv", &[".flags"], (0, &copies), 0);
+    assert_eq!(
+        flagged.print(Whose::Ours, &["-n", ".flags"]).out,
+        "x:sa,ro:sr\\n"
+    );
 }
 
 #[test]
@@ -583,4 +588,23 @@ fn output_that_cannot_be_written_is_an_error() {
     let output = command.stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(!output.stderr.is_empty());
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_reason_to_complain() {
+    let device = redundant(0x100, "a=1\n");
+    let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+    drop(reader);
+    let mut command = Command::new(peers::ours("fw_printenv"));
+    command
+        .args(["-c", "fw_env.config"])
+        .current_dir(device.dir.path());
+    let output = command
+        .stdout(std::os::fd::OwnedFd::from(writer))
+        .output()
+        .unwrap();
+    assert_eq!(
+        (output.status.code(), output.stderr),
+        (Some(141), Vec::new())
+    );
 }

@@ -123,6 +123,22 @@ fn other_files_are_written_in_place_and_keep_what_else_is_in_them() {
 }
 
 #[test]
+fn one_of_two_files_is_written_in_place_for_the_other_one_is_whole() {
+    let device = single(0x100, "a=1\n");
+    let [first, second] = ["env", "env2"].map(|name| device.dir.path().join(name));
+    let copy = image::build(&env_of("a=1\n"), 0x100, Some(1)).unwrap();
+    fs::write(&first, &copy).unwrap();
+    fs::write(&second, &copy).unwrap();
+    let config = "env 0 100\nenv2 0 100\n";
+    fs::write(device.dir.path().join("fw_env.config"), config).unwrap();
+    let inode = fs::metadata(&second).unwrap().ino();
+    assert_eq!(device.set(Whose::Ours, &["a", "2"], b"").code, Some(0));
+    assert_eq!(fs::metadata(&second).unwrap().ino(), inode);
+    assert_eq!(fs::read(&first).unwrap(), copy);
+    assert_ne!(fs::read(&second).unwrap(), copy);
+}
+
+#[test]
 fn without_the_right_to_make_files_a_single_copy_is_written_in_place() {
     if !is_root() {
         return;

@@ -32,24 +32,49 @@ pub(super) struct File {
     pub(super) daemon_log_level: Option<String>,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) device_type_file: Option<PathBuf>,
+    pub(super) grub_env_dir: Option<PathBuf>,
     pub(super) https_client: HttpsClient,
+    pub(super) identity_script: Option<PathBuf>,
+    #[serde(deserialize_with = "one_or_many")]
+    pub(super) inventory_dir: Option<Vec<PathBuf>>,
+    pub(super) inventory_poll_interval_seconds: Option<Seconds>,
     pub(super) module_timeout_seconds: Option<Seconds>,
     #[serde(deserialize_with = "one_or_many")]
     pub(super) modules_dir: Option<Vec<PathBuf>>,
     #[serde(deserialize_with = "one_or_many")]
     pub(super) reboot_command: Option<Vec<String>>,
     pub(super) retry_download_count: Option<u32>,
+    pub(super) retry_poll_count: Option<u32>,
     pub(super) retry_poll_interval_seconds: Option<Seconds>,
     pub(super) root_device: Option<PathBuf>,
     pub(super) rootfs_part_a: Option<PathBuf>,
     pub(super) rootfs_part_b: Option<PathBuf>,
     pub(super) scripts_dir: Option<PathBuf>,
+    pub(super) security: Security,
     pub(super) server_certificate: Option<PathBuf>,
+    pub(super) server_url: Option<String>,
+    pub(super) servers: Option<Vec<Server>>,
     pub(super) stall_timeout_seconds: Option<Seconds>,
     pub(super) state_script_retry_interval_seconds: Option<Seconds>,
     pub(super) state_script_retry_timeout_seconds: Option<Seconds>,
     pub(super) state_script_timeout_seconds: Option<Seconds>,
+    pub(super) tenant_token: Option<String>,
     pub(super) uboot_env_config: Option<PathBuf>,
+    pub(super) update_log_path: Option<PathBuf>,
+    pub(super) update_poll_interval_seconds: Option<Seconds>,
+}
+
+/// `security`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Security {
+    pub(super) auth_private_key: Option<PathBuf>,
+}
+
+/// One of `servers`
+#[derive(Debug, Deserialize)]
+pub(super) struct Server {
+    pub(super) server_url: String,
 }
 
 /// `https_client`

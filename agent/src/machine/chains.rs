@@ -2,12 +2,6 @@
 //! faults in every place. The faults are those that Mender's client is tested with; where a chain
 //! differs from its own, the case says so.
 
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may panic"
-)]
-
 use std::collections::BTreeMap;
 
 use tandem_state_scripts::{Action, State as ScriptState};
@@ -175,7 +169,6 @@ fn check(case: &Case) {
     let origin = Origin::Server {
         id: "id".into(),
         url: "https://".into(),
-        expires: None,
     };
     let mut record = Record::new(BTreeMap::from([("artifact_name".into(), "old".into())]));
     record.at = Point::new(State::Download, Step::Report);
@@ -296,7 +289,6 @@ fn what_goes_round_in_circles_is_given_up() {
         let origin = Origin::Server {
             id: "id".into(),
             url: "https://".into(),
-            expires: None,
         };
         let mut record = Record::new(BTreeMap::from([("artifact_name".into(), "old".into())]));
         record.at = Point::new(State::Download, Step::Report);

@@ -4,13 +4,6 @@
 //! modelled: two root parts with contents, an environment whose writes are atomic (what
 //! `uboot-env` proves for itself), and a boot loader that counts trial boots.
 
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::disallowed_methods,
-    clippy::wildcard_enum_match_arm,
-    reason = "a test may panic"
-)]
-
 use std::collections::{BTreeMap, HashSet};
 
 use super::{
@@ -454,7 +447,6 @@ fn server() -> Origin {
     Origin::Server {
         id: "id".to_owned(),
         url: "https://".to_owned(),
-        expires: None,
     }
 }
 

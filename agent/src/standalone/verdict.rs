@@ -109,6 +109,10 @@ impl Verdict {
         match (at.state, at.step) {
             (State::ArtifactCommit, Step::Leave) => self.after_commit_failed = true,
             (State::ArtifactRollback | State::ArtifactFailure, _) => self.rollback_failed = true,
+            // The questions after the installation are part of it to those who wait for it.
+            (State::ArtifactReboot | State::ArtifactCommit, Step::Ask) => {
+                self.failed.get_or_insert(State::ArtifactInstall);
+            }
             (state, _) => {
                 self.failed.get_or_insert(state);
             }

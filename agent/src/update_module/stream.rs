@@ -65,7 +65,7 @@ pub(super) fn download<R: Read>(
         .context("cannot make the directory streams")?;
     info!("update module: {action}");
     let mut log = log_line;
-    let mut child = module.spawn(action, Output::Log, &mut log)?;
+    let mut child = module.spawn(action, Output::Log, Some(module.stop), &mut log)?;
     let streamed = stream(&mut child, &mut artifact, &next, &streams, with_sizes);
     let taken = match streamed {
         Ok(taken) => {

@@ -84,7 +84,6 @@ impl std::error::Error for Usage {}
     name = "tandem-artifact",
     version,
     disable_version_flag = true,
-    max_term_width = 100,
     after_help = "\
 Exit codes:
   0  all is well
@@ -225,12 +224,18 @@ pub(crate) struct WriteCommon {
     )]
     device_type: Vec<String>,
 
-    /// The same, by the name that newer versions of mender-artifact give it
+    /// The same; newer versions of mender-artifact call it so
     #[arg(short = 'c', long, value_name = "TYPE", conflicts_with = "device_type")]
     compatible_types: Vec<String>,
 
-    /// Where to write it; - is standard output
-    #[arg(short, long, value_name = "FILE", default_value = "artifact.mender")]
+    /// Where to write it, by default artifact.mender; - is standard output
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "artifact.mender",
+        hide_default_value = true
+    )]
     pub(crate) output_path: PathBuf,
 
     /// Sign it with this private key: RSA, EC P-256 or Ed25519, PEM
@@ -250,7 +255,7 @@ pub(crate) struct WriteCommon {
     pub(crate) depends_groups: Vec<String>,
 
     /// The group that a device belongs to with it
-    #[arg(short = 'g', long, value_name = "GROUP")]
+    #[arg(short = 'g', long, alias = "group", value_name = "GROUP")]
     pub(crate) provides_group: Option<String>,
 
     /// Something else that it depends on; repeatable
@@ -385,7 +390,7 @@ pub(crate) struct Dump {
     #[arg(long, value_name = "FOLDER")]
     pub(crate) scripts: Option<PathBuf>,
 
-    /// Print the options of `write` that make such an artifact of what is dumped
+    /// Print the options of `write` that make such an artifact again
     #[arg(long)]
     pub(crate) print_cmdline: bool,
 

@@ -7,28 +7,46 @@ use std::time::{Duration, Instant};
 /// How often the line is drawn again.
 const PERIOD: Duration = Duration::from_millis(200);
 
-/// Progress of one piece of work that consists of reading.
+/// Progress of work that consists of reading, in one or more steps.
 pub(crate) struct Progress {
-    label: &'static str,
-    /// Bytes to be read, if known.
-    total: Option<u64>,
-    done: Cell<u64>,
-    started: Instant,
+    step: Cell<Step>,
     /// When it was drawn last; `None` if it is not drawn at all.
     drawn: Cell<Option<Instant>>,
 }
 
+#[derive(Clone, Copy)]
+struct Step {
+    label: &'static str,
+    /// Bytes to be read, if known.
+    total: Option<u64>,
+    done: u64,
+    started: Instant,
+}
+
 impl Progress {
+    /// The first step begins.
     pub(crate) fn new(label: &'static str, total: Option<u64>, quiet: bool) -> Self {
-        let now = Instant::now();
         let visible = !quiet && io::stderr().is_terminal();
-        Self {
+        let step = Step {
             label,
             total,
-            done: Cell::new(0),
-            started: now,
-            drawn: Cell::new(visible.then_some(now)),
+            done: 0,
+            started: Instant::now(),
+        };
+        Self {
+            step: Cell::new(step),
+            drawn: Cell::new(visible.then_some(step.started)),
         }
+    }
+
+    /// The next step begins.
+    pub(crate) fn next(&self, label: &'static str, total: Option<u64>) {
+        self.step.set(Step {
+            label,
+            total,
+            done: 0,
+            started: Instant::now(),
+        });
     }
 
     /// Counts what is read from `source`.
@@ -40,19 +58,16 @@ impl Progress {
     }
 
     fn add(&self, count: usize) {
-        self.done.set(self.done.get().saturating_add(count as u64));
+        let mut step = self.step.get();
+        step.done = step.done.saturating_add(count as u64);
+        self.step.set(step);
         if self
             .drawn
             .get()
             .is_some_and(|drawn| drawn.elapsed() >= PERIOD)
         {
             self.drawn.set(Some(Instant::now()));
-            let line = line(
-                self.label,
-                self.done.get(),
-                self.total,
-                self.started.elapsed(),
-            );
+            let line = line(step.label, step.done, step.total, step.started.elapsed());
             // Progress that cannot be shown does not matter.
             let _ = write!(io::stderr(), "\r{line}\x1b[K");
         }

@@ -35,11 +35,7 @@ pub(crate) fn run(sign: &Sign, command: &Command) -> anyhow::Result<()> {
     if !input::is_standard(path) {
         output.copy_permissions(path)?;
     }
-    let progress = Progress::new(
-        "signing",
-        source.size.map(|size| size.saturating_mul(2)),
-        command.quiet,
-    );
+    let progress = Progress::new("signing", source.size, command.quiet);
     let existing = if sign.force {
         Existing::Replace
     } else {
@@ -54,7 +50,9 @@ pub(crate) fn run(sign: &Sign, command: &Command) -> anyhow::Result<()> {
     .with_context(|| path.display().to_string())?;
 
     // Only what is right as a whole may carry our signature, and only after that is known the result may be seen.
+    let size = output.stream_position()?;
     output.seek(SeekFrom::Start(0))?;
+    progress.next("checking", Some(size));
     let verification = Verification::by(vec![signer.public_key()])?;
     Artifact::open(progress.watch(&mut output), &verification)
         .and_then(Artifact::finish)

@@ -32,16 +32,11 @@ fn rootfs_image(options: &WriteRootfsImage, command: &Command) -> anyhow::Result
     let mut draft = draft(&options.common);
     draft.payload_type = Some(PayloadType::ROOTFS_IMAGE.to_owned());
     draft.scripts = scripts(&options.script)?;
-    add_software(
-        &mut draft,
-        &options.software,
-        PayloadType::ROOTFS_IMAGE,
-        command,
-    );
+    add_software(&mut draft, &options.software, None, command);
 
     let inputs = open_files(std::slice::from_ref(&options.file))?;
-    let progress = progress(&inputs, &options.common, command);
-    let files = measure(inputs, &progress)?;
+    let progress = Progress::new("hashing", Some(size(&inputs)), command.quiet);
+    let files = measure(inputs, &options.common, &progress)?;
     let checksum = files
         .first()
         .filter(|_| !options.no_checksum_provide)
@@ -71,13 +66,13 @@ fn module_image(options: &WriteModuleImage, command: &Command) -> anyhow::Result
     add_software(
         &mut draft,
         &options.software,
-        &options.payload_type,
+        Some(&options.payload_type),
         command,
     );
 
     let inputs = open_files(&options.file)?;
-    let progress = progress(&inputs, &options.common, command);
-    let files = measure(inputs, &progress)?;
+    let progress = Progress::new("hashing", Some(size(&inputs)), command.quiet);
+    let files = measure(inputs, &options.common, &progress)?;
     finish(&draft, files, &options.common, command)
 }
 
@@ -104,14 +99,19 @@ fn draft(common: &WriteCommon) -> Draft {
     }
 }
 
-fn add_software(draft: &mut Draft, flags: &SoftwareFlags, payload_type: &str, command: &Command) {
+fn add_software(
+    draft: &mut Draft,
+    flags: &SoftwareFlags,
+    default_name: Option<&str>,
+    command: &Command,
+) {
     let software = Software {
         filesystem: flags.software_filesystem.as_deref(),
         name: flags.software_name.as_deref(),
         version: flags.software_version.as_deref(),
         no_default: flags.no_default_software_version,
     };
-    if let Some((key, value)) = software.provides(payload_type, &draft.name) {
+    if let Some((key, value)) = software.provides(default_name, &draft.name) {
         let given = draft
             .provides
             .get(&key)
@@ -123,7 +123,7 @@ fn add_software(draft: &mut Draft, flags: &SoftwareFlags, payload_type: &str, co
     if !flags.no_default_clears_provides {
         draft
             .clears_provides
-            .extend(software.clears(payload_type, &draft.clears_provides));
+            .extend(software.clears(default_name, &draft.clears_provides));
     }
 }
 
@@ -176,28 +176,31 @@ fn is_block_device(metadata: &std::fs::Metadata) -> bool {
     metadata.file_type().is_block_device()
 }
 
-/// All payload files are read twice, and a third time if the artifact goes to a pipe.
-fn progress(inputs: &[Input], common: &WriteCommon, command: &Command) -> Progress {
-    let size = inputs
+fn size(inputs: &[Input]) -> u64 {
+    inputs
         .iter()
         .map(|input| input.size)
-        .fold(0, u64::saturating_add);
-    let passes = if input::is_standard(&common.output_path) {
-        3
-    } else {
-        2
-    };
-    Progress::new("writing", Some(size.saturating_mul(passes)), command.quiet)
+        .fold(0, u64::saturating_add)
 }
 
-fn measure(
+/// Reads all payload files for the manifest. They are read again when they are written, twice if that is to a pipe.
+fn measure<'a>(
     inputs: Vec<Input>,
-    progress: &Progress,
-) -> anyhow::Result<Vec<Content<Watched<'_, File>>>> {
+    common: &WriteCommon,
+    progress: &'a Progress,
+) -> anyhow::Result<Vec<Content<Watched<'a, File>>>> {
+    let size = size(&inputs);
     let measured = inputs
         .into_iter()
         .map(|input| Content::measure(input.name, progress.watch(input.file)));
-    Ok(measured.collect::<Result<_, _>>()?)
+    let files = measured.collect::<Result<_, _>>()?;
+    let passes = if input::is_standard(&common.output_path) {
+        2
+    } else {
+        1
+    };
+    progress.next("writing", Some(size.saturating_mul(passes)));
+    Ok(files)
 }
 
 fn finish(

@@ -99,14 +99,14 @@ fn report(knock: &Knock, identity: &str, peer: Peer) {
     let address = peer.address();
     match knock {
         Knock::Accepted(grant) => {
-            info!(identity:? = identity, device:% = grant.device, peer:% = address; "preauthorized device has come");
+            info!(identity:% = identity, device:% = grant.device, peer:% = address; "preauthorized device has come");
         }
         Knock::Refused { new: true } => {
-            info!(identity:? = identity, peer:% = address; "device waits to be accepted");
+            info!(identity:% = identity, peer:% = address; "device waits to be accepted");
         }
         Knock::Refused { new: false } => {}
         Knock::Full => {
-            warn!(identity:? = identity, peer:% = address; "device turned away: too many wait to be accepted");
+            warn!(identity:% = identity, peer:% = address; "device turned away: too many wait to be accepted");
         }
     }
 }

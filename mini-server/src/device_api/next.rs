@@ -179,7 +179,7 @@ async fn offer(
             .await?
         {
             Noted::Done => {
-                info!(deployment:% = open.deployment, device:% = device.device, artifact:? = artifact.name; "deployment offered");
+                info!(deployment:% = open.deployment, device:% = device.device, artifact:% = artifact.name; "deployment offered");
             }
             Noted::Gone => return nothing(),
         }

@@ -1,6 +1,7 @@
 //! Deployments on single devices.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -149,12 +150,13 @@ async fn show(app: &App, rows: Vec<DeviceDeploymentRow>) -> Result<Vec<DeviceDep
     for row in rows {
         let image = match row.artifact {
             None => None,
-            Some(id) => {
-                if !artifacts.contains_key(&id) {
-                    artifacts.insert(id, app.store.artifact(id).await?.map(Artifact::from));
+            Some(id) => match artifacts.entry(id) {
+                Entry::Occupied(known) => known.get().clone(),
+                Entry::Vacant(place) => {
+                    let artifact = app.store.artifact(id).await?.map(Artifact::from);
+                    place.insert(artifact).clone()
                 }
-                artifacts.get(&id).cloned().flatten()
-            }
+            },
         };
         shown.push(DeviceDeployment {
             id: row.device.to_string(),

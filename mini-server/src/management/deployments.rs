@@ -107,7 +107,7 @@ async fn create(app: &App, new: NewDeployment, targets: Targets) -> Result {
     };
     match app.store.create_deployment(to_make, now().millis()).await? {
         Created::Done(id) => {
-            info!(deployment:% = id, name:? = new.name, artifact:? = new.artifact_name; "deployment made");
+            info!(deployment:% = id, name:% = new.name, artifact:% = new.artifact_name; "deployment made");
             let location = format!("/api/management/v1/deployments/deployments/{id}");
             Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response())
         }

@@ -64,7 +64,7 @@ pub async fn post(
     app.store
         .begin_session(token, user, time.millis(), expires.millis())
         .await?;
-    info!(email:? = email, peer:% = peer.address(); "signed in");
+    info!(email:% = email, peer:% = peer.address(); "signed in");
     let token = app.keys.issue(
         Bearer::Person { user, token },
         time.seconds(),
@@ -96,7 +96,7 @@ pub async fn check_password(
     let guard = || app.logins.lock().unwrap_or_else(PoisonError::into_inner);
     let address = peer.address();
     if let Some(wait) = guard().wait(email, address, Instant::now()) {
-        warn!(email:? = email, peer:% = address; "sign-in turned away after too many failures");
+        warn!(email:% = email, peer:% = address; "sign-in turned away after too many failures");
         let seconds = wait.as_secs().saturating_add(1);
         return Err(Refusal::too_many("too many failed attempts", seconds));
     }
@@ -107,7 +107,7 @@ pub async fn check_password(
         }
         Ok(false) => {
             guard().failed(email, address, Instant::now());
-            warn!(email:? = email, peer:% = address; "sign-in failed");
+            warn!(email:% = email, peer:% = address; "sign-in failed");
             Err(refused())
         }
         Err(_) => Err(Refusal::unavailable(5)),

@@ -71,7 +71,7 @@ pub async fn post(
         }
         TokenOutcome::Missing => return Err(Refusal::not_found("user")),
     }
-    info!(user:% = user, token:% = id, name:? = name; "token made");
+    info!(user:% = user, token:% = id, name:% = name; "token made");
     let token = app.keys.issue(
         Bearer::Person { user, token: id },
         time.seconds(),

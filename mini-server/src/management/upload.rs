@@ -158,15 +158,16 @@ async fn store(app: &Arc<App>, staged: Staged, fields: Fields) -> Result<Id> {
             content: staged.checked.content.clone(),
         };
         // The bytes first, durably; only then the row that makes them count.
-        staged
-            .publish(&app.blobs, id)
-            .map_err(|err| match err.kind() {
-                ErrorKind::AlreadyExists => taken(),
-                _ => Refusal::internal(&err),
-            })?;
+        staged.publish(&app.blobs, id).map_err(|err| {
+            if err.kind() == ErrorKind::AlreadyExists {
+                taken()
+            } else {
+                Refusal::internal(&err)
+            }
+        })?;
         let refusal = match app.store.add_artifact(new, combinations.clone()).await? {
             Added::Done => {
-                info!(artifact:% = id, name:? = name; "artifact uploaded");
+                info!(artifact:% = id, name:% = name; "artifact uploaded");
                 return Ok(id);
             }
             Added::Ambiguous => ambiguous(&name, &combinations),

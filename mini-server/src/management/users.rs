@@ -58,7 +58,7 @@ pub async fn post(
         .add_user(new_id(), email.clone(), hash, Role::Admin, now().millis())
         .await?;
     let id = done(outcome)?;
-    info!(user:% = id, email:? = email; "user added");
+    info!(user:% = id, email:% = email; "user added");
     let location = format!("/api/management/v1/useradm/users/{id}");
     Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response())
 }

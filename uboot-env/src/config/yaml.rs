@@ -13,26 +13,21 @@
 //!       disablelock : yes
 //! ```
 //!
-//! Mappings and sequences in block style, plain and quoted scalars without escapes, comments, and a
-//! `---` at the start. Flow style, anchors, tags, multi-line scalars and tabs are not read. A key
-//! that is not listed above is an error, with one exception: `unlock`, which libubootenv's own
+//! A key that is not listed above is an error, with one exception: `unlock`, which libubootenv's own
 //! documentation shows and its parser refuses, is accepted and means nothing.
 
-use std::ffi::OsString;
-use std::time::Duration;
+mod lines;
 
-use super::scan::Scan;
+use std::ffi::OsString;
+
 use super::{Config, Lock, Place};
 use crate::access::Rule;
-use crate::lock;
+use lines::{Line, Lines};
 
 /// The namespaces in their order, never none.
 pub(crate) fn parse(text: &[u8]) -> Result<Vec<(String, Config)>, String> {
     let text = std::str::from_utf8(text).map_err(|_| "it is not UTF-8".to_owned())?;
-    let mut lines = Lines {
-        lines: tokenise(text)?,
-        next: 0,
-    };
+    let mut lines = Lines::new(text)?;
     let mut namespaces: Vec<(String, Config)> = Vec::new();
     while let Some(line) = lines.take_key_at(0) {
         if namespaces.iter().any(|(name, _)| *name == line.key) {
@@ -78,7 +73,7 @@ fn namespace(lines: &mut Lines, head: &Line) -> Result<Config, String> {
     let config = match lockfile {
         Some(path) => config.with_lock(Lock {
             path: path.into(),
-            patience: PATIENCE,
+            ..Lock::default()
         }),
         None => config,
     };
@@ -140,191 +135,6 @@ fn devices(lines: &mut Lines, head: &Line) -> Result<Vec<Place>, String> {
     lines.end_of(head)?;
     Ok(places)
 }
-
-/// One line with content.
-#[derive(Clone, Debug)]
-struct Line {
-    number: usize,
-    /// Blanks before the content, or before the `-` of an item.
-    indent: usize,
-    /// Whether a `-` begins it.
-    item: bool,
-    /// Where the key or value begins.
-    column: usize,
-    /// Empty for a bare value.
-    key: String,
-    /// Empty when it follows on further lines.
-    value: String,
-}
-
-impl Line {
-    fn fault(&self, what: &str) -> String {
-        format!("line {}: {what}", self.number)
-    }
-
-    fn value(&self) -> Result<&str, String> {
-        match self.value.as_str() {
-            "" => Err(self.fault("a value is missing")),
-            value => Ok(value),
-        }
-    }
-
-    fn no_value(&self) -> Result<(), String> {
-        if self.value.is_empty() {
-            Ok(())
-        } else {
-            Err(self.fault("expected nothing after the key"))
-        }
-    }
-
-    fn number(&self) -> Result<i64, String> {
-        let mut scan = Scan::new(self.value()?.as_bytes());
-        scan.signed()
-            .filter(|_| scan.at_end())
-            .ok_or_else(|| self.fault("expected a number"))
-    }
-
-    fn yes_or_no(&self) -> Result<bool, String> {
-        match self.value()? {
-            "yes" => Ok(true),
-            "no" => Ok(false),
-            _ => Err(self.fault("expected yes or no")),
-        }
-    }
-}
-
-struct Lines {
-    lines: Vec<Line>,
-    next: usize,
-}
-
-impl Lines {
-    fn peek(&self) -> Option<&Line> {
-        self.lines.get(self.next)
-    }
-
-    /// Takes the next line if it is `key: ...` at exactly this indentation.
-    fn take_key_at(&mut self, indent: usize) -> Option<Line> {
-        self.take(|line| !line.item && line.indent == indent && !line.key.is_empty())
-    }
-
-    /// Takes the next line if it is `- ...` at exactly this indentation.
-    fn take_item_at(&mut self, indent: usize) -> Option<Line> {
-        self.take(|line| line.item && line.indent == indent)
-    }
-
-    /// Nothing further may belong to a key.
-    fn end_of(&self, head: &Line) -> Result<(), String> {
-        match self.peek() {
-            Some(line) if line.indent > head.indent => Err(line.fault("unexpected here")),
-            _ => Ok(()),
-        }
-    }
-
-    fn take(&mut self, fits: impl Fn(&Line) -> bool) -> Option<Line> {
-        let line = self.peek().filter(|line| fits(line)).cloned()?;
-        self.next = self.next.saturating_add(1);
-        Some(line)
-    }
-
-    /// The indentation of what belongs to a key; no line has it if nothing does.
-    fn indent_below(&self, head: &Line) -> usize {
-        self.peek()
-            .map(|line| line.indent)
-            .filter(|&indent| indent > head.indent)
-            .unwrap_or(NOWHERE)
-    }
-
-    /// The same for a sequence, which may stand as far left as its key.
-    fn indent_of_items(&self, head: &Line) -> usize {
-        self.peek()
-            .map(|line| line.indent)
-            .filter(|&indent| indent >= head.indent)
-            .unwrap_or(NOWHERE)
-    }
-}
-
-fn tokenise(text: &str) -> Result<Vec<Line>, String> {
-    let mut lines = Vec::new();
-    for (number, text) in (1..).zip(text.lines()) {
-        let fault = |what: &str| format!("line {number}: {what}");
-        let text = strip_comment(text).trim_end_matches([' ', '\r']);
-        let content = text.trim_start_matches(' ');
-        if content.is_empty() || (lines.is_empty() && text == "---") {
-            continue;
-        }
-        if text.contains('\t') {
-            return Err(fault("tabs are not read"));
-        }
-        let indent = text.len().saturating_sub(content.len());
-        let (item, content) = match content.strip_prefix("- ") {
-            Some(content) => (true, content.trim_start_matches(' ')),
-            None => (false, content),
-        };
-        let column = text.len().saturating_sub(content.len());
-        let (key, value) = match split_key(content) {
-            Some((key, value)) => (scalar(key).ok_or_else(|| fault("expected a key"))?, value),
-            None => ("", content),
-        };
-        let value = scalar(value).ok_or_else(|| fault("this kind of value is not read"))?;
-        let (key, value) = (key.to_owned(), value.to_owned());
-        lines.push(Line {
-            number,
-            indent,
-            item,
-            column,
-            key,
-            value,
-        });
-    }
-    Ok(lines)
-}
-
-/// Everything before a `#` that begins the line or follows a blank and is not within quotes.
-fn strip_comment(text: &str) -> &str {
-    let mut quote = None;
-    let mut before = ' ';
-    for (at, character) in text.char_indices() {
-        match (quote, character) {
-            (None, '#') if before == ' ' => return text.get(..at).unwrap_or(text),
-            (None, '\'' | '"') if before == ' ' => quote = Some(character),
-            (Some(open), close) if open == close => quote = None,
-            _ => {}
-        }
-        before = character;
-    }
-    text
-}
-
-/// Splits `key: value` or `key :`; a colon without a blank after it belongs to the text.
-fn split_key(content: &str) -> Option<(&str, &str)> {
-    let (key, value) = content
-        .split_once(": ")
-        .or_else(|| Some((content.strip_suffix(':')?, "")))?;
-    Some((key.trim_end_matches(' '), value.trim_start_matches(' ')))
-}
-
-/// A plain scalar, or the inside of a quoted one.
-fn scalar(text: &str) -> Option<&str> {
-    for quote in ['"', '\''] {
-        if let Some(rest) = text.strip_prefix(quote) {
-            return rest
-                .strip_suffix(quote)
-                .filter(|inside| !inside.contains([quote, '\\']));
-        }
-    }
-    let plain = !text.starts_with([
-        '[', ']', '{', '}', '&', '*', '!', '|', '>', '%', '@', '`', '?', ',',
-    ]) && !text.contains(": ")
-        && text != "-"
-        && !text.starts_with("- ");
-    plain.then_some(text)
-}
-
-/// An indentation that no line has.
-const NOWHERE: usize = usize::MAX;
-
-const PATIENCE: Duration = lock::PATIENCE;
 
 #[cfg(test)]
 mod tests {
@@ -397,6 +207,7 @@ appvar:
     fn other_ways_to_write_the_same_are_read() {
         for text in [
             "u:\n  size: 16384\n  devices:\n  - path: /e\n",
+            "u:\n  size: 16384\n  devices:\n  - path: /e\n...\nanything",
             "---\n# comment\nu:   # comment\n  size: 040000\n  devices:\n      -   path: /e # comment\n",
             "'u':\r\n  \"size\": \"0x4000\"\r\n  devices:\r\n    - offset: 0\r\n      path: '/e'\r\n",
             "u:\n  devices:\n    - path: /e\n  size: 0x4000",

@@ -1,13 +1,12 @@
 //! Every artifact in `vectors/` is judged as its table says.
-#![allow(clippy::disallowed_methods, reason = "test files are not device files")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use tandem_artifact::{Artifact, PublicKey, Summary, Verification};
 
-mod short_reads;
-use short_reads::ShortReads;
+use crate::peers;
+use crate::short_reads::ShortReads;
 
 struct Vector {
     path: PathBuf,
@@ -83,5 +82,24 @@ fn short_reads_change_no_verdict_and_no_message() {
             let short = read(&vector, ShortReads::new(&bytes, seed)).map_err(|err| err.to_string());
             assert_eq!(short, whole, "{}", vector.path.display());
         }
+    }
+}
+
+#[test]
+fn the_program_judges_every_vector_as_the_library_does() {
+    for vector in vectors() {
+        let mut command = std::process::Command::new(peers::ours());
+        command.arg("validate").arg(&vector.path);
+        if let Some(key) = &vector.key {
+            command.arg("--key").arg(key);
+        }
+        let output = command.output().unwrap();
+        let expected = if vector.accept { 0 } else { 1 };
+        assert_eq!(
+            output.status.code(),
+            Some(expected),
+            "{}: {output:?}",
+            vector.path.display()
+        );
     }
 }

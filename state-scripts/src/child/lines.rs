@@ -8,7 +8,7 @@ const MAX_LINE: usize = 4096;
 /// Lines are valid UTF-8 without control characters, so that they can neither forge log lines nor
 /// send commands to a terminal. Empty lines are left out.
 #[derive(Debug)]
-pub(crate) struct Lines {
+pub(super) struct Lines {
     line: Vec<u8>,
     left: usize,
     dropped: u64,
@@ -16,7 +16,7 @@ pub(crate) struct Lines {
 
 impl Lines {
     /// Hands on the first `limit` bytes.
-    pub(crate) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self {
             line: Vec::new(),
             left: limit,
@@ -25,7 +25,7 @@ impl Lines {
     }
 
     /// Takes the next bytes of the stream and hands on the lines that they complete.
-    pub(crate) fn feed(&mut self, bytes: &[u8], emit: &mut dyn FnMut(&str)) {
+    pub(super) fn feed(&mut self, bytes: &[u8], emit: &mut dyn FnMut(&str)) {
         let (kept, dropped) = bytes.split_at(bytes.len().min(self.left));
         self.left = self.left.saturating_sub(kept.len());
         self.dropped = self.dropped.saturating_add(dropped.len() as u64);
@@ -43,7 +43,7 @@ impl Lines {
     }
 
     /// Hands on the unfinished last line, and how much was dropped if anything was.
-    pub(crate) fn finish(&mut self, emit: &mut dyn FnMut(&str)) {
+    pub(super) fn finish(&mut self, emit: &mut dyn FnMut(&str)) {
         self.flush(emit);
         if self.dropped > 0 {
             emit(&format!(

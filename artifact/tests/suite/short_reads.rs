@@ -2,13 +2,13 @@
 
 use std::io::{self, Read};
 
-pub struct ShortReads<'a> {
+pub(crate) struct ShortReads<'a> {
     bytes: &'a [u8],
     state: u64,
 }
 
 impl<'a> ShortReads<'a> {
-    pub fn new(bytes: &'a [u8], seed: u64) -> Self {
+    pub(crate) fn new(bytes: &'a [u8], seed: u64) -> Self {
         Self {
             bytes,
             state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
@@ -25,12 +25,13 @@ impl Read for ShortReads<'_> {
         if self.state % 11 == 0 {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        let count = (self.state % 7 + 1)
-            .min(buffer.len() as u64)
-            .min(self.bytes.len() as u64);
-        let (now, later) = self.bytes.split_at(usize::try_from(count).unwrap());
-        buffer[..now.len()].copy_from_slice(now);
+        let count = usize::try_from(self.state % 7 + 1)
+            .unwrap()
+            .min(buffer.len())
+            .min(self.bytes.len());
+        let (now, later) = self.bytes.split_at(count);
+        buffer[..count].copy_from_slice(now);
         self.bytes = later;
-        Ok(now.len())
+        Ok(count)
     }
 }

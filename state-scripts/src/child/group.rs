@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 /// Signals all processes of a group whose leader has not been reaped.
-pub(crate) fn signal(group: Pid, signal: Signal) {
+pub(super) fn signal(group: Pid, signal: Signal) {
     match killpg(group, signal) {
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(err) => warn!("cannot send {signal} to process group {group}: {err}"),
@@ -26,7 +26,7 @@ pub(crate) fn signal(group: Pid, signal: Signal) {
 ///
 /// `kill` cannot tell, since it counts zombies, so this asks `/proc`. If that cannot be read the
 /// answer is yes, which makes the caller wait its full time.
-pub(crate) fn is_alive(group: Pid) -> bool {
+pub(super) fn is_alive(group: Pid) -> bool {
     let Ok(processes) = fs::read_dir("/proc") else {
         return true;
     };
