@@ -21,9 +21,10 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Verb {
     /// Install the same image with the agent and with the peers, in turn
-    #[command(after_help = PEERS)]
+    #[command(after_help = PEERS, args_override_self = true)]
     Install(Install),
     /// Weigh the programs, and see whether memory grows with the artifact
+    #[command(args_override_self = true)]
     Size(Size),
     /// Run a command on the device
     #[command(hide = true)]
@@ -35,7 +36,7 @@ pub(crate) struct Install {
     #[command(flatten)]
     pub(crate) common: Common,
     /// How many times each program installs each artifact
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, default_value_if("quick", "true", "2"))]
     pub(crate) rounds: usize,
     /// The peers to compare with, which may be none; default: those that are installed
     #[arg(long, value_name = "PEER", value_delimiter = ',', num_args = 0..)]
@@ -62,8 +63,12 @@ pub(crate) struct Common {
     /// What writes the artifacts; default: the one beside this program
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) tandem_artifact: Option<PathBuf>,
+    /// A small image, and few rounds: shows that everything works, not what it costs
+    #[arg(long)]
+    pub(crate) quick: bool,
     /// The size of the image, which is also that of the slot in memory
     #[arg(long, value_name = "MIB", default_value_t = 1024,
+          default_value_if("quick", "true", "64"),
           value_parser = clap::value_parser!(u64).range(16..=1 << 20))]
     pub(crate) size_mib: u64,
     /// Only these compressions
@@ -89,11 +94,11 @@ impl Common {
 }
 
 const EXAMPLES: &str = "\
-Examples:
-  cargo build --profile device --workspace
-  sudo target/device/bench install --out bench.md
-  sudo target/device/bench install --size-mib 64 --rounds 3 --only none --dir /var/tmp/bench
-  sudo target/device/bench size
+Examples, by ./check, which builds what a device gets and installs the peers:
+  ./check bench --mender-update ../mender/mender-update
+  ./check bench --quick
+  ./check bench install --size-mib 256 --rounds 3 --only none --dir /var/tmp/bench
+  ./check bench size
 
 Exit codes:
   0  everything ran, and every slot had the right content
@@ -106,3 +111,26 @@ gzip, zstd, openssl, e2fsprogs, util-linux.
 
 Mender's newest client is looked for with mender-flash and modules/v3/rootfs-image in its directory;
 without the latter it uses the module where it was built to look for it.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(words: &[&str], size_mib: u64, rounds: usize) {
+        let words = ["bench", "install"].iter().chain(words);
+        let Verb::Install(options) = Cli::try_parse_from(words).unwrap().verb else {
+            panic!("another verb");
+        };
+        let found = (options.common.size_mib, options.rounds);
+        assert_eq!(found, (size_mib, rounds));
+    }
+
+    #[test]
+    fn what_is_said_goes_before_quick_and_the_last_word_counts() {
+        check(&[], 1024, 5);
+        check(&["--quick"], 64, 2);
+        check(&["--quick", "--size-mib", "128"], 128, 2);
+        check(&["--rounds", "3", "--rounds", "1"], 1024, 1);
+    }
+}
