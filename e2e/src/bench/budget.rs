@@ -13,8 +13,13 @@ pub(crate) const PROGRAM_SIZE: u64 = 7 << 19;
 /// What the peak of memory may differ between artifacts of any sizes, MiB.
 pub(crate) const GROWTH_MIB: f64 = 1.0;
 
-/// What installing may hold in memory at once, MiB.
-const PEAK_MIB: f64 = 16.0;
+/// What installing may hold in memory at once, MiB. zstd's window is in it.
+fn peak_mib(compression: Compression) -> f64 {
+    match compression {
+        Uncompressed | Gzip => 8.0,
+        Zstd => 12.0,
+    }
+}
 
 /// A limit on what tandem takes for each unit that a peer takes.
 struct Limit {
@@ -134,7 +139,7 @@ pub(crate) fn judge(runs: &[Run], compressions: &[Compression]) -> Vec<Verdict> 
         let peaks = runs_of(runs, Kind::Tandem, compression).map(|run| run.cost.peak);
         verdicts.push(Verdict {
             what: format!("peak memory, {compression}, MiB"),
-            at_most: PEAK_MIB,
+            at_most: peak_mib(compression),
             found: Spread::of(peaks).map(|peak| peak.median),
         });
     }
