@@ -59,7 +59,7 @@ enum Proof {
     /// Nobody: there is no such file, or it is proven.
     Done,
     /// This reader.
-    Here(Box<Check>),
+    Here(Check),
     /// Somebody with the detached check.
     Away(Ticket),
 }
@@ -312,7 +312,7 @@ impl<R: Read> Artifact<R> {
             });
         };
         let ticket = Ticket::new(&self.identity, self.files.len());
-        self.proof = Proof::Here(Box::new(Check::new(name.clone(), size, sha256, ticket)));
+        self.proof = Proof::Here(Check::new(name.clone(), size, sha256, ticket));
         let info = PayloadFileInfo { name, size, sha256 };
         self.files.push(info.clone());
         Ok(info)
@@ -343,7 +343,7 @@ impl<R: Read> Artifact<R> {
         match mem::replace(&mut self.proof, Proof::Done) {
             Proof::Here(check) => {
                 self.proof = Proof::Away(check.ticket().clone());
-                Ok(*check)
+                Ok(check)
             }
             proof @ (Proof::Away(_) | Proof::Done) => {
                 self.proof = proof;

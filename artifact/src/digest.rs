@@ -5,7 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ring::digest::{Context, SHA256};
+use sha2::Digest as _;
 
 /// A SHA-256 sum. Written as the manifest writes it: 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,14 +70,14 @@ impl FromStr for Digest {
 }
 
 /// A running SHA-256.
-#[derive(Clone)]
-pub struct Sha256(Context);
+#[derive(Clone, Default)]
+pub struct Sha256(sha2::Sha256);
 
 impl Sha256 {
     /// Nothing hashed yet.
     #[must_use]
     pub fn new() -> Self {
-        Self(Context::new(&SHA256))
+        Self::default()
     }
 
     /// Adds the next bytes.
@@ -88,15 +88,7 @@ impl Sha256 {
     /// The sum of everything added.
     #[must_use]
     pub fn finish(self) -> Digest {
-        let mut sum = [0; 32];
-        sum.copy_from_slice(self.0.finish().as_ref());
-        Digest(sum)
-    }
-}
-
-impl Default for Sha256 {
-    fn default() -> Self {
-        Self::new()
+        Digest(self.0.finalize().into())
     }
 }
 
