@@ -1,6 +1,7 @@
 //! The daemon of virtual devices against the real server, each as a process of its own.
 #![allow(
     clippy::disallowed_methods,
+    clippy::panic,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "a test may fail loudly, and its files are its own"
