@@ -41,12 +41,22 @@ impl Fleet {
 
     /// A device that the server has accepted.
     fn device(&self, name: &str, environment: &[(&str, &str)]) -> (Workshop, Powered) {
+        self.patient_device(name, 1, environment)
+    }
+
+    /// A device that asks for updates every so many seconds.
+    fn patient_device(
+        &self,
+        name: &str,
+        interval: u32,
+        environment: &[(&str, &str)],
+    ) -> (Workshop, Powered) {
         let workshop = Workshop::with(&format!(
             "allow_unsigned = true\n\
              server_url = '{}'\n\
              server_certificate = '{}'\n\
              identity_script = '{{dir}}/identity'\n\
-             update_poll_interval_seconds = 1\n\
+             update_poll_interval_seconds = {interval}\n\
              retry_poll_interval_seconds = 1\n\
              retry_poll_count = 3",
             self.server.url(),
@@ -311,4 +321,35 @@ fn a_device_that_is_thrown_out_gets_nothing_until_it_is_let_in_again() {
         .unwrap();
     let id = made["id"].as_str().unwrap().to_owned();
     fleet.ends(&mut powered, &id, "success");
+}
+
+#[test]
+fn an_idle_daemon_sleeps_until_the_next_poll() {
+    let fleet = Fleet::new();
+    let (_workshop, mut powered) = fleet.patient_device("eight", 1800, &[]);
+    powered
+        .until("the server knows it", LIMIT, |_| {
+            let shown = fleet.server.verb(&["device", "show", "name=eight"])?;
+            Ok(shown["inventory"]["attributes"]
+                .to_string()
+                .contains("release-1"))
+        })
+        .unwrap();
+    let process = format!("/proc/{}/status", powered.pid());
+    let switches = || {
+        let status = fs::read_to_string(&process).unwrap();
+        let line = status.lines().find(|line| line.starts_with("voluntary"));
+        line.unwrap().to_owned()
+    };
+    // Whatever it still has to do is done when it has slept for three seconds; then come ten more.
+    let mut asleep = (std::time::Instant::now(), switches());
+    powered
+        .until("it falls asleep and does not wake up", LIMIT, |_| {
+            let now = switches();
+            if now != asleep.1 {
+                asleep = (std::time::Instant::now(), now);
+            }
+            Ok(asleep.0.elapsed() > Duration::from_secs(13))
+        })
+        .unwrap();
 }
