@@ -95,6 +95,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_key_is_in_the_manual() {
+        let manual = include_str!("../../man/tandem.toml.5");
+        let nested = NESTED.iter().flat_map(|(_, keys)| keys.iter());
+        for key in KEYS.iter().chain(nested) {
+            assert!(manual.contains(key), "{key} is not in tandem.toml(5)");
+        }
+    }
+
+    #[test]
     fn a_key_is_found_in_every_spelling() {
         for written in [
             "ServerURL",
