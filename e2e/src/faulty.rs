@@ -9,12 +9,13 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -142,6 +143,30 @@ pub struct FaultyServer {
     port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
     over: Arc<AtomicBool>,
+}
+
+/// Makes `STEM.crt` and `STEM.key`: a self-signed certificate for localhost, as a small fleet's
+/// server has it.
+///
+/// # Errors
+/// When openssl cannot make it.
+pub fn certificate(stem: &Path) -> Result<()> {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt"])
+        .args(["ec_paramgen_curve:P-256", "-nodes", "-days", "30"])
+        .args(["-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=DNS:localhost"])
+        .arg("-keyout")
+        .arg(stem.with_extension("key"))
+        .arg("-out")
+        .arg(stem.with_extension("crt"))
+        .output()?;
+    ensure!(
+        made.status.success(),
+        "openssl: {}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    Ok(())
 }
 
 /// Decides what goes wrong with the answer to a request; the number counts requests for the same

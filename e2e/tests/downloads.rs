@@ -13,12 +13,12 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tandem_e2e::faulty::{Fault, FaultyServer, Files};
+use tandem_e2e::faulty::{Fault, FaultyServer, Files, certificate};
 use tandem_e2e::{Device, Setup, boot, make_image, program};
 
 const MIB: u64 = 1 << 20;
@@ -71,7 +71,7 @@ impl Site {
             .status()
             .unwrap();
         assert!(made.success());
-        certificate(&site.path("server"));
+        certificate(&site.path("server")).unwrap();
         site
     }
 
@@ -103,35 +103,6 @@ impl Site {
         )
         .unwrap()
     }
-}
-
-/// A self-signed certificate for localhost, as a small fleet's server has it.
-fn certificate(stem: &Path) {
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-        ])
-        .args([
-            "-days",
-            "30",
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "subjectAltName=DNS:localhost",
-        ])
-        .arg("-keyout")
-        .arg(stem.with_extension("key"))
-        .arg("-out")
-        .arg(stem.with_extension("crt"))
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{made:?}");
 }
 
 #[track_caller]
@@ -344,7 +315,7 @@ fn changed_bytes_are_never_accepted() {
 #[test]
 fn only_the_configured_server_is_trusted() {
     let site = Site::new();
-    certificate(&site.path("other"));
+    certificate(&site.path("other")).unwrap();
     let server = site.serve(always(Fault::None));
     for (configuration, words) in [
         (

@@ -11,12 +11,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tandem_e2e::faulty::{Fault, FaultyServer, Request, Upstream};
+use tandem_e2e::faulty::{Fault, FaultyServer, Request, Upstream, certificate};
 use tandem_e2e::{FleetServer, Powered, Workshop};
 
 const MIB: u64 = 1 << 20;
@@ -185,21 +184,6 @@ fn line(
     }
 }
 
-fn certificate(stem: &Path) {
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt"])
-        .args(["ec_paramgen_curve:P-256", "-nodes", "-days", "30"])
-        .args(["-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=DNS:localhost"])
-        .arg("-keyout")
-        .arg(stem.with_extension("key"))
-        .arg("-out")
-        .arg(stem)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{made:?}");
-}
-
 /// The status of the deployment for each device that has begun it, by name.
 fn statuses(server: &FleetServer, deployment: &str) -> BTreeMap<String, String> {
     let shown = server.verb(&["deployment", "show", deployment]).unwrap();
@@ -239,7 +223,7 @@ fn whatever_the_line_does_a_deployment_ends_in_success_or_in_one_reported_failur
     let dir = tempfile::tempdir().unwrap();
     let server = FleetServer::start(&dir.path().join("server")).unwrap();
     let crt = dir.path().join("line.crt");
-    certificate(&crt);
+    certificate(&dir.path().join("line")).unwrap();
     let mut lines: Vec<Line> = cases()
         .into_iter()
         .map(|case| line(&server, &crt, case))
