@@ -4,6 +4,7 @@
 
 mod boot_loader;
 mod device;
+pub mod disk_image;
 pub mod faulty;
 mod image;
 mod programs;
