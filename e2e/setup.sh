@@ -4,7 +4,7 @@
 # Debian packages by what they are for.
 packages_build=(build-essential pkg-config)
 packages_demo=(e2fsprogs openssl)
-packages_check=(libubootenv-tool u-boot-tools mender-artifact mender-client strace shellcheck zstd
+packages_check=(grub-common libubootenv-tool u-boot-tools mender-artifact mender-client strace shellcheck zstd
     xz-utils busybox curl file man-db)
 
 # Installs, as root, what is missing of the packages for $1 (demo or check); others are told.

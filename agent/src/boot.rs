@@ -1,18 +1,23 @@
-//! The boot contract over U-Boot's environment: what the boot loader says, and the one atomic
-//! write that tells it something. The only file that knows the names of the variables.
+//! The boot contract over the boot loader's environment: what the boot loader says, and the one
+//! atomic write that tells it something. The only file that knows the names of the variables.
 
 pub(crate) mod contract;
+mod environment;
+mod grub;
+mod uboot;
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail, ensure};
 use log::{info, warn};
-use tandem_uboot_env::{Config as EnvConfig, Env, Snapshot, Store, Warning};
 
+use crate::config::BootEnvironment;
 use crate::slots::{Slot, Slots};
 use contract::{Change, Facts};
+use environment::{Environment, Reading};
+use grub::Grub;
+use uboot::Uboot;
 
 /// The root part that boots next, decimal; the number at the end of its device's path.
 const BOOT_PART: &str = "mender_boot_part";
@@ -29,25 +34,28 @@ const CANARY: &str = "mender_saveenv_canary";
 
 /// The boot loader of this device.
 pub(crate) struct BootLoader<'a> {
-    store: Store,
+    environment: Box<dyn Environment>,
     slots: Slots<'a>,
     warned: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> BootLoader<'a> {
-    /// The boot loader whose environment lies where `config` (`fw_env.config`) says.
+    /// The boot loader whose environment lies where the configuration says.
     ///
     /// # Errors
-    /// When that file is missing or makes no sense.
-    pub(crate) fn new(config: &Path, slots: Slots<'a>) -> Result<BootLoader<'a>> {
-        let config = EnvConfig::load(config).context(
-            "cannot find the boot environment (create fw_env.config, or set uboot_env_config)",
-        )?;
-        let warned = RefCell::default();
+    /// When that cannot be, or the root parts have no numbers.
+    pub(crate) fn new(place: &BootEnvironment, slots: Slots<'a>) -> Result<BootLoader<'a>> {
+        let environment: Box<dyn Environment> = match place {
+            BootEnvironment::Uboot(config) => Box::new(Uboot::new(config)?),
+            BootEnvironment::Grub(dir) => {
+                let parts = [slots.number(Slot::A)?, slots.number(Slot::B)?];
+                Box::new(Grub::new(dir, parts))
+            }
+        };
         Ok(BootLoader {
-            store: Store::new(config),
+            environment,
             slots,
-            warned,
+            warned: RefCell::default(),
         })
     }
 
@@ -59,22 +67,31 @@ impl<'a> BootLoader<'a> {
     /// What the boot environment and the kernel say.
     ///
     /// # Errors
-    /// When the environment cannot be read, is not set up, or is not the one U-Boot uses.
+    /// When the environment cannot be read, is not set up, or is not the one the boot loader uses.
     pub(crate) fn facts(&self) -> Result<Facts> {
-        let snapshot = self
-            .store
+        let Reading {
+            variables,
+            warnings,
+        } = self
+            .environment
             .read()
             .context("cannot read the boot environment")?;
-        self.warn(&snapshot.warnings);
-        let env = good(&snapshot)?;
-        if number(env, CHECK_CANARY)? == Some(1) && number(env, CANARY)? != Some(1) {
+        self.warn(warnings);
+        if number(&variables, CHECK_CANARY)? == Some(1) && number(&variables, CANARY)? != Some(1) {
             bail!(
                 "the boot loader has never saved this environment ({CHECK_CANARY} is 1, {CANARY} is not): it and this system look at different places, so compare its environment location with fw_env.config"
             );
         }
-        let part = number(env, BOOT_PART)?.with_context(|| missing(BOOT_PART))?;
-        let upgrade =
-            number(env, UPGRADE_AVAILABLE)?.with_context(|| missing(UPGRADE_AVAILABLE))?;
+        let required = |name| {
+            number(&variables, name)?.with_context(|| {
+                format!(
+                    "the boot environment has no {name}: the boot loader is not set up for two rootfs parts, or {} leads to another environment",
+                    self.environment.configured_by()
+                )
+            })
+        };
+        let part = required(BOOT_PART)?;
+        let upgrade = required(UPGRADE_AVAILABLE)?;
         ensure!(
             upgrade <= 1,
             "{UPGRADE_AVAILABLE} is {upgrade} in the boot environment; it must be 0 or 1"
@@ -107,10 +124,6 @@ impl<'a> BootLoader<'a> {
                 variables
             }
         };
-        let variables: Vec<(&str, Option<&str>)> = variables
-            .iter()
-            .map(|(name, value)| (*name, Some(value.as_str())))
-            .collect();
         self.write(&variables).or_else(|err| {
             // A write that failed may have hurt the copy that does not count, and the next one
             // mends it. Worth it: a rollback that cannot be written leaves a system on trial.
@@ -125,19 +138,21 @@ impl<'a> BootLoader<'a> {
         Ok(())
     }
 
-    fn write(&self, variables: &[(&str, Option<&str>)]) -> Result<()> {
-        let attempt = "cannot write the boot environment";
-        let guard = self.store.lock().context(attempt)?;
-        let written = self.store.set_many(&guard, variables).context(attempt)?;
-        self.warn(&written.warnings);
+    fn write(&self, variables: &[(&str, String)]) -> Result<()> {
+        let warnings = self
+            .environment
+            .write(variables)
+            .context("cannot write the boot environment")?;
+        self.warn(warnings);
         Ok(())
     }
 
     /// Tells once what is the matter with the environment; it is looked at often.
-    fn warn(&self, warnings: &[Warning]) {
+    fn warn(&self, warnings: Vec<String>) {
         for warning in warnings {
-            if self.warned.borrow_mut().insert(warning.to_string()) {
+            if !self.warned.borrow().contains(&warning) {
                 warn!("boot environment: {warning}");
+                self.warned.borrow_mut().insert(warning);
             }
         }
     }
@@ -145,32 +160,19 @@ impl<'a> BootLoader<'a> {
     /// The variables that select a root part.
     fn select(&self, slot: Slot) -> Result<Vec<(&'static str, String)>> {
         let number = self.slots.number(slot)?;
-        Ok(vec![
-            (BOOT_PART, number.to_string()),
-            (BOOT_PART_HEX, format!("{number:x}")),
-        ])
+        let mut variables = vec![(BOOT_PART, number.to_string())];
+        if self.environment.in_hexadecimal() {
+            variables.push((BOOT_PART_HEX, format!("{number:x}")));
+        }
+        Ok(variables)
     }
 }
 
-/// The variables, if a copy is good.
-fn good(snapshot: &Snapshot) -> Result<&Env> {
-    snapshot.env.as_ref().context(
-        "no copy of the boot environment is good: start the device once so that the boot loader writes it, or write it with fw_setenv -f",
-    )
-}
-
-fn missing(name: &str) -> String {
-    format!(
-        "the boot environment has no {name}: the boot loader is not set up for two rootfs parts, or fw_env.config leads to another environment"
-    )
-}
-
 /// The number that a variable holds; unset and empty are none.
-fn number(env: &Env, name: &str) -> Result<Option<u32>> {
-    let Some(value) = env.get(name).filter(|value| !value.is_empty()) else {
+fn number(variables: &BTreeMap<String, String>, name: &str) -> Result<Option<u32>> {
+    let Some(text) = variables.get(name).filter(|value| !value.is_empty()) else {
         return Ok(None);
     };
-    let text = String::from_utf8_lossy(value);
     match text.trim().parse() {
         Ok(number) => Ok(Some(number)),
         Err(_) => bail!("{name} is {text:?} in the boot environment; it must be a number"),

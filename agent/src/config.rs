@@ -3,6 +3,7 @@
 //!
 //! The only place with absolute paths.
 
+mod boot_environment;
 mod duration;
 mod file;
 mod names;
@@ -32,8 +33,8 @@ pub(crate) struct Config {
     pub(crate) device_type_file: PathBuf,
     /// The two root parts; `None` on a device that only uses update modules.
     pub(crate) rootfs_parts: Option<RootfsParts>,
-    /// Where the boot environment lies.
-    pub(crate) uboot_env_config: PathBuf,
+    /// Where the boot loader keeps its variables.
+    pub(crate) boot_environment: BootEnvironment,
     /// The program that reboots the device, with its arguments.
     pub(crate) reboot_command: Vec<String>,
     /// Who may sign artifacts.
@@ -89,6 +90,15 @@ pub(crate) struct RootfsParts {
     pub(crate) b: PathBuf,
     /// What `/` runs from, if the kernel is not to be asked.
     pub(crate) root_device: Option<PathBuf>,
+}
+
+/// Where the boot loader keeps its variables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BootEnvironment {
+    /// U-Boot, at the places that this `fw_env.config` describes.
+    Uboot(PathBuf),
+    /// GRUB with Mender's boot scripts: `mender_grubenv1` and `mender_grubenv2` are in here.
+    Grub(PathBuf),
 }
 
 /// Who may sign artifacts.
@@ -194,11 +204,6 @@ fn complete(file: File, format: Format, overrides: &Overrides) -> Result<Config>
         (Some(_), None) => bail!("rootfs_part_a is set, but rootfs_part_b is not"),
         (None, Some(_)) => bail!("rootfs_part_b is set, but rootfs_part_a is not"),
     };
-    let boot_loader = file.boot_loader.as_deref().unwrap_or("uboot");
-    ensure!(
-        boot_loader == "uboot",
-        "boot_loader is {boot_loader:?}; supported: \"uboot\""
-    );
     let reboot_command = file
         .reboot_command
         .unwrap_or_else(|| vec!["reboot".to_owned()]);
@@ -231,9 +236,11 @@ fn complete(file: File, format: Format, overrides: &Overrides) -> Result<Config>
             })
         }),
         rootfs_parts,
-        uboot_env_config: file
-            .uboot_env_config
-            .unwrap_or_else(|| PathBuf::from("/etc/fw_env.config")),
+        boot_environment: boot_environment::find(
+            file.boot_loader.as_deref(),
+            file.uboot_env_config,
+            file.grub_env_dir,
+        )?,
         reboot_command,
         signers: signers(
             file.artifact_verify_key,

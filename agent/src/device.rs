@@ -117,7 +117,7 @@ impl<'a> Device<'a> {
         let parts = self.config.rootfs_parts.as_ref().context(
             "this device is not set up for root file systems: set rootfs_part_a and rootfs_part_b",
         )?;
-        let boot_loader = BootLoader::new(&self.config.uboot_env_config, Slots::new(parts))?;
+        let boot_loader = BootLoader::new(&self.config.boot_environment, Slots::new(parts))?;
         Ok(self.boot_loader.get_or_init(|| boot_loader))
     }
 

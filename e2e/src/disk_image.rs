@@ -28,7 +28,6 @@ pub use parts::Table;
 pub use release::Release;
 pub use settings::Settings;
 
-pub(crate) use chain::compile;
 pub(crate) use ext4::read as read_file;
 pub(crate) use parts::copy as copy_part;
 pub(crate) use tool::Tool;
@@ -168,8 +167,8 @@ pub fn build(plan: &Plan) -> Result<Built> {
 
     let dir = plan.output.parent().filter(|dir| *dir != Path::new(""));
     let dir = dir.unwrap_or(Path::new("."));
-    let mut disk = NamedTempFile::new_in(dir)
-        .with_context(|| format!("cannot write to {}", dir.display()))?;
+    let mut disk =
+        NamedTempFile::new_in(dir).with_context(|| format!("cannot write to {}", dir.display()))?;
     disk.as_file().set_len(layout.disk)?;
     let efi = plan.chain == Chain::Grub;
     parts::write_table(disk.path(), &layout, plan.table, &seed, efi, plan.time)?;
@@ -205,7 +204,10 @@ pub fn build(plan: &Plan) -> Result<Built> {
 fn kernel_arguments(plan: &Plan) -> String {
     let mut arguments = String::from(if plan.writable_root { "rw" } else { "ro" });
     let said = plan.kernel_arguments.trim();
-    if !said.split_whitespace().any(|word| word.starts_with("panic=")) {
+    if !said
+        .split_whitespace()
+        .any(|word| word.starts_with("panic="))
+    {
         arguments.push_str(" panic=1");
     }
     if !said.is_empty() {
@@ -290,7 +292,7 @@ fn complete_root(image: &Path, boot: &Boot, layout: &Layout, plan: &Plan) -> Res
     files.push(settings::fstab(&String::from_utf8(before)?, boot));
     files.push(Addition::directory(settings::DATA));
     if boot.chain == Chain::Grub {
-        files.push(Addition::directory("/boot/efi"));
+        files.push(Addition::directory(settings::ESP));
     }
     if let Some(kernel) = &plan.kernel {
         files.push(Addition::copy(&plan.kernel_path, kernel, 0o644));

@@ -8,8 +8,11 @@ pub mod disk_image;
 pub mod faulty;
 mod image;
 mod programs;
+pub mod vm;
+mod workshop;
 
 pub use boot_loader::{Booted, boot};
 pub use device::{Device, Setup};
 pub use image::make_image;
 pub use programs::{installed, program};
+pub use workshop::{Workshop, texts, write_artifact};

@@ -29,6 +29,15 @@ pub struct Guard(pub(crate) Held);
 pub struct ReadGuard(pub(crate) Held);
 
 impl Guard {
+    /// Waits until no other program holds `path`: the lock file of another boot loader's
+    /// environment, whose tools lock theirs in the same way.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when another program does not let go in ten seconds.
+    pub fn on(path: &Path) -> Result<Guard, Error> {
+        acquire(path, FlockArg::LockExclusiveNonblock, PATIENCE).map(Guard)
+    }
+
     /// Why the lock does not keep others out, if so.
     #[must_use]
     pub fn warning(&self) -> Option<&Warning> {

@@ -32,6 +32,7 @@ pub(super) struct File {
     pub(super) daemon_log_level: Option<String>,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) device_type_file: Option<PathBuf>,
+    pub(super) grub_env_dir: Option<PathBuf>,
     pub(super) https_client: HttpsClient,
     pub(super) identity_script: Option<PathBuf>,
     #[serde(deserialize_with = "one_or_many")]

@@ -10,6 +10,7 @@ pub(super) const KEYS: &[&str] = &[
     "daemon_log_level",
     "data_dir",
     "device_type_file",
+    "grub_env_dir",
     "https_client",
     "identity_script",
     "inventory_dir",

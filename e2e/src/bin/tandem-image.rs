@@ -36,10 +36,22 @@ struct Cli {
     #[arg(long, value_name = "FILE", help_heading = "Artifact")]
     artifact: Option<PathBuf>,
     /// Sign the artifact with this private key
-    #[arg(short = 'k', long, value_name = "PEM", help_heading = "Artifact", requires = "artifact")]
+    #[arg(
+        short = 'k',
+        long,
+        value_name = "PEM",
+        help_heading = "Artifact",
+        requires = "artifact"
+    )]
     key: Option<PathBuf>,
     /// Add a state script to the artifact; may be repeated
-    #[arg(short, long, value_name = "FILE", help_heading = "Artifact", requires = "artifact")]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        help_heading = "Artifact",
+        requires = "artifact"
+    )]
     script: Vec<PathBuf>,
     /// How to compress the artifact: none, gzip, lzma, zstd_fastest, zstd_fast, zstd_better, zstd_best
     #[arg(long, value_name = "NAME", default_value = "gzip", value_parser = compressor,
@@ -59,27 +71,46 @@ struct Cli {
     #[arg(long, value_name = "PEM", help_heading = "What the device knows")]
     verify_key: Option<PathBuf>,
     /// Another line for tandem.toml; may be repeated
-    #[arg(long = "set", value_name = "KEY = VALUE", help_heading = "What the device knows")]
+    #[arg(
+        long = "set",
+        value_name = "KEY = VALUE",
+        help_heading = "What the device knows"
+    )]
     settings: Vec<String>,
 
     /// The boot loader
     #[arg(long, value_enum, default_value_t = BootLoader::Uboot, help_heading = "Boot")]
     boot: BootLoader,
     /// The disk as the device calls it
-    #[arg(long, value_name = "DEVICE", default_value = "/dev/mmcblk0", help_heading = "Boot")]
+    #[arg(
+        long,
+        value_name = "DEVICE",
+        default_value = "/dev/mmcblk0",
+        help_heading = "Boot"
+    )]
     disk: String,
     /// A kernel to put into the root file system
     #[arg(long, value_name = "FILE", help_heading = "Boot")]
     kernel: Option<PathBuf>,
     /// Where the root file system has its kernel
-    #[arg(long, value_name = "PATH", default_value = "/boot/vmlinuz", help_heading = "Boot")]
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/boot/vmlinuz",
+        help_heading = "Boot"
+    )]
     kernel_path: String,
     /// Where the root file system has its device tree; the boot loader's own if not said
     #[arg(long, value_name = "PATH", help_heading = "Boot")]
     device_tree: Option<String>,
     /// What else to tell the kernel; unless it says so itself, panic=1 is added
-    #[arg(long, value_name = "WORDS", default_value = "", allow_hyphen_values = true,
-          help_heading = "Boot")]
+    #[arg(
+        long,
+        value_name = "WORDS",
+        default_value = "",
+        allow_hyphen_values = true,
+        help_heading = "Boot"
+    )]
     kernel_args: String,
     /// Commands of the boot loader that its script runs first
     #[arg(long, value_name = "FILE", help_heading = "Boot")]
@@ -125,8 +156,13 @@ struct Cli {
     #[arg(long, value_enum, default_value_t = Kind::Gpt, help_heading = "Sizes")]
     table: Kind,
     /// The time of what has none of its own, in seconds since 1970
-    #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH", default_value_t = 1_704_067_200,
-          help_heading = "Sizes")]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "SOURCE_DATE_EPOCH",
+        default_value_t = 1_704_067_200,
+        help_heading = "Sizes"
+    )]
     time: u64,
 }
 
@@ -241,9 +277,18 @@ fn run(cli: Cli) -> Result<()> {
     };
     let built = build(&plan)?;
     let mut out = stdout().lock();
-    writeln!(out, "{}: {} MiB", cli.output.display(), built.layout.disk / MIB)?;
+    writeln!(
+        out,
+        "{}: {} MiB",
+        cli.output.display(),
+        built.layout.disk / MIB
+    )?;
     for copy in built.layout.environment.into_iter().flatten() {
-        writeln!(out, "  {:#11x}  environment, {:#x} bytes", copy.start, copy.size)?;
+        writeln!(
+            out,
+            "  {:#11x}  environment, {:#x} bytes",
+            copy.start, copy.size
+        )?;
     }
     for (number, (name, part)) in (1..).zip(built.layout.partitions()) {
         writeln!(
@@ -253,7 +298,11 @@ fn run(cli: Cli) -> Result<()> {
             part.size / MIB
         )?;
     }
-    writeln!(out, "root file system: {} sha256 {}", built.root_length, built.root_sha256)?;
+    writeln!(
+        out,
+        "root file system: {} sha256 {}",
+        built.root_length, built.root_sha256
+    )?;
     if let Some(artifact) = cli.artifact {
         writeln!(out, "artifact: {}", artifact.display())?;
     }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use tandem_uboot_env::{Env, image};
 
 use super::ext4::{Addition, Content};
-use super::layout::Layout;
+use super::layout::{Layout, Part};
 use super::tool::Tool;
 
 /// Which boot loader starts the device, and how it comes to its decision.
@@ -65,7 +65,7 @@ const VARIABLES: [(&str, &str); 6] = [
 ];
 
 /// Where GRUB's state lies on its partition.
-const GRUB_STORE: &str = "grub-mender-grubenv";
+pub(crate) const GRUB_STORE: &str = "grub-mender-grubenv";
 
 /// The size of one file of GRUB's state, in bytes.
 const GRUB_BLOCK: usize = 1024;
@@ -116,12 +116,12 @@ impl Boot<'_> {
         layout: &Layout,
         work: &Path,
     ) -> Result<Vec<Addition>> {
-        let copies = layout
+        let [first, second] = layout
             .environment
             .context("a U-Boot needs room for its environment")?;
-        let size = copies[0].size;
+        let size = first.size;
         let (interface, number) = uboot_device(self.disk)?;
-        let block = |index: usize| format!("{:x}", copies[index].start / 512);
+        let block = |copy: Part| format!("{:x}", copy.start / 512);
         let names: Vec<&str> = self.variables.iter().map(|(name, _)| &**name).collect();
         let mut hex_list: Vec<String> = (0..=255).map(|flag| format!("{flag:x}")).collect();
         hex_list.push("0".to_owned());
@@ -144,8 +144,8 @@ impl Boot<'_> {
             &[
                 ("ARGS", self.kernel_arguments),
                 ("BLOCKS", &format!("{:x}", size / 512)),
-                ("BLOCK_0", &block(0)),
-                ("BLOCK_1", &block(1)),
+                ("BLOCK_0", &block(first)),
+                ("BLOCK_1", &block(second)),
                 ("DATA_SIZE", &format!("{:x}", size.saturating_sub(5))),
                 ("DEVICE", &format!("{interface} {number}")),
                 ("DEVICE_TREE", &device_tree),
@@ -179,19 +179,45 @@ impl Boot<'_> {
         )?;
         let program = work.join("bootx64.efi");
         // The prefix has no device in it: GRUB looks on the partition that it was started from.
-        Tool::new("grub-mkimage", "grub-common and grub-efi-amd64-bin", self.time)
-            .args(["-O", "x86_64-efi", "-p", "/EFI/BOOT", "-o"])
-            .arg(&program)
-            .args([
-                "boot", "cat", "configfile", "echo", "ext2", "fat", "halt", "linux", "loadenv",
-                "ls", "memrw", "minicmd", "normal", "part_gpt", "part_msdos", "reboot", "regexp",
-                "serial", "setpci", "sleep", "terminal", "test", "true",
-            ])
-            .run()
-            .context("cannot make GRUB's program")?;
+        Tool::new(
+            "grub-mkimage",
+            "grub-common and grub-efi-amd64-bin",
+            self.time,
+        )
+        .args(["-O", "x86_64-efi", "-p", "/EFI/BOOT", "-o"])
+        .arg(&program)
+        .args([
+            "boot",
+            "cat",
+            "configfile",
+            "echo",
+            "ext2",
+            "fat",
+            "halt",
+            "linux",
+            "loadenv",
+            "ls",
+            "memrw",
+            "minicmd",
+            "normal",
+            "part_gpt",
+            "part_msdos",
+            "reboot",
+            "regexp",
+            "serial",
+            "setpci",
+            "sleep",
+            "terminal",
+            "test",
+            "true",
+        ])
+        .run()
+        .context("cannot make GRUB's program")?;
         let variables = self.variables.iter().map(|(n, v)| (n.as_str(), v.as_str()));
         let known = ["bootcount", "mender_boot_part", "upgrade_available"];
-        let known = VARIABLES.into_iter().filter(|(name, _)| known.contains(name));
+        let known = VARIABLES
+            .into_iter()
+            .filter(|(name, _)| known.contains(name));
         let state = grub_block(known.chain(variables))?;
         let lock = grub_block([("editing", "0")])?;
         let sum: String = Sha256::digest(&lock)
@@ -239,12 +265,7 @@ fn filled(template: &str, words: &[(&str, &str)]) -> Result<String> {
 ///
 /// # Errors
 /// When `mkimage` fails.
-pub(crate) fn compile(
-    script: &str,
-    architecture: &str,
-    work: &Path,
-    time: u64,
-) -> Result<PathBuf> {
+pub(crate) fn compile(script: &str, architecture: &str, work: &Path, time: u64) -> Result<PathBuf> {
     let (source, compiled) = (work.join("boot.cmd"), work.join("boot.scr"));
     #[expect(clippy::disallowed_methods, reason = "a temporary file")]
     fs::write(&source, script).context("cannot write a temporary file")?;
@@ -272,13 +293,21 @@ fn uboot_device(disk: &str) -> Result<(&'static str, u32)> {
     let (interface, rest) = found.with_context(|| {
         format!("cannot tell how U-Boot calls {disk}; a boot script can use /dev/nvme*, /dev/mmcblk*, /dev/vd* and /dev/sd*")
     })?;
-    let digits = |text: &str| text.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
+    let digits = |text: &str| {
+        text.split(|c: char| !c.is_ascii_digit())
+            .next()?
+            .parse()
+            .ok()
+    };
     let letter = |text: &str| u32::from(*text.as_bytes().first()?).checked_sub(u32::from(b'a'));
     let number = match interface {
         "nvme" | "mmc" => digits(rest),
         _ => letter(rest),
     };
-    Ok((interface, number.with_context(|| format!("{disk} has no number"))?))
+    Ok((
+        interface,
+        number.with_context(|| format!("{disk} has no number"))?,
+    ))
 }
 
 /// A GRUB environment block. GRUB can overwrite it but never repair it, and a sector is written
@@ -324,7 +353,10 @@ mod tests {
 
     #[test]
     fn no_word_of_a_script_is_left_open() {
-        assert_eq!(filled("# why\na @B@ c\n\n", &[("B", "b")]).unwrap(), "a b c\n");
+        assert_eq!(
+            filled("# why\na @B@ c\n\n", &[("B", "b")]).unwrap(),
+            "a b c\n"
+        );
         assert!(filled("a @B@ c", &[]).is_err());
         assert!(filled("a @B@ c", &[("B", "x@y")]).is_err());
     }

@@ -90,7 +90,7 @@ impl Layout {
             ("data partition", sizes.data),
         ] {
             ensure!(
-                size >= MIB && size <= 1 << 50,
+                (MIB..=1 << 50).contains(&size),
                 "the size of the {what} is {}; it must be at least 1 MiB",
                 mib(size)
             );
@@ -127,7 +127,7 @@ impl Layout {
             );
         }
         let spare = disk.saturating_sub(needed);
-        data.size = data.size.saturating_add(spare / MIB * MIB);
+        data.size = data.size.saturating_add(spare & !(MIB.saturating_sub(1)));
         Ok(Layout {
             environment,
             boot,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use super::chain::{Boot, Chain};
+use super::chain::{Boot, Chain, GRUB_STORE};
 use super::ext4::Addition;
 use super::layout::Layout;
 
@@ -14,7 +14,9 @@ const DIR: &str = "/etc/tandem";
 
 /// Where the persistent partition is mounted, and the agent's place on it.
 pub(crate) const DATA: &str = "/data";
-/// The agent's place there.
+/// Where the EFI system partition is mounted: GRUB's environment is on it.
+pub(crate) const ESP: &str = "/boot/efi";
+/// The agent's place on the persistent partition.
 pub(crate) const DATA_DIR: &str = "tandem";
 
 /// What the device is to know.
@@ -43,6 +45,11 @@ impl Settings {
             boot.partition(2),
             boot.partition(3)
         );
+        if boot.chain == Chain::Grub {
+            toml.push_str(&format!(
+                "boot_loader = \"grub\"\ngrub_env_dir = \"{ESP}/{GRUB_STORE}\"\n"
+            ));
+        }
         if let Some(url) = &self.server_url {
             ensure!(
                 url.starts_with("https://"),
@@ -69,9 +76,9 @@ impl Settings {
             toml.push_str(line);
             toml.push('\n');
         }
-        let parsed: toml::Table = toml.parse().with_context(|| {
-            format!("the configuration of the device makes no sense:\n{toml}")
-        })?;
+        let parsed: toml::Table = toml
+            .parse()
+            .with_context(|| format!("the configuration of the device makes no sense:\n{toml}"))?;
         let signed = ["artifact_verify_key", "artifact_verify_keys"]
             .iter()
             .any(|key| parsed.contains_key(*key));
@@ -111,8 +118,8 @@ pub(crate) fn fstab(before: &str, boot: &Boot) -> Addition {
     );
     if boot.chain == Chain::Grub {
         need(
-            "/boot/efi",
-            format!("{} /boot/efi vfat umask=0077 0 2\n", boot.partition(1)),
+            ESP,
+            format!("{} {ESP} vfat umask=0077 0 2\n", boot.partition(1)),
         );
     }
     Addition::text("/etc/fstab", text)

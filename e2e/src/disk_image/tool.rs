@@ -57,8 +57,8 @@ impl Tool {
     /// # Errors
     /// When the file cannot be opened.
     pub(crate) fn stdin(mut self, file: &Path) -> Result<Tool> {
-        let file = std::fs::File::open(file)
-            .with_context(|| format!("cannot open {}", file.display()))?;
+        let file =
+            std::fs::File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
         self.command.stdin(file);
         Ok(self)
     }
@@ -93,7 +93,11 @@ impl Tool {
             answer: text(&output.stdout),
             complaints: text(&output.stderr),
         };
-        if !output.status.code().is_some_and(|code| good.contains(&code)) {
+        if !output
+            .status
+            .code()
+            .is_some_and(|code| good.contains(&code))
+        {
             let words = match said.complaints.is_empty() {
                 true => &said.answer,
                 false => &said.complaints,

@@ -120,12 +120,11 @@ fn decompressed(file: File) -> io::Result<Box<dyn Read>> {
 }
 
 /// Unpacks one entry as far as anybody can, and notes the rest.
-fn unpack<R: Read>(
-    entry: &mut Entry<R>,
-    root: &Path,
-    time: u64,
-    facts: &mut Facts,
-) -> Result<()> {
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an archive can have kinds that nobody has thought of yet"
+)]
+fn unpack<R: Read>(entry: &mut Entry<R>, root: &Path, time: u64, facts: &mut Facts) -> Result<()> {
     let name = entry.path()?.into_owned();
     let Some(path) = inside(&name)? else {
         return Ok(());
@@ -143,7 +142,10 @@ fn unpack<R: Read>(
     let kind = header.entry_type();
     let numbers = || -> Result<(u32, u32)> {
         let number = |value: io::Result<Option<u32>>| value?.context("a device has numbers");
-        Ok((number(header.device_major())?, number(header.device_minor())?))
+        Ok((
+            number(header.device_major())?,
+            number(header.device_minor())?,
+        ))
     };
     // A later entry replaces an earlier one; directories stay with what is in them.
     if kind != EntryType::Directory && target.symlink_metadata().is_ok() {
@@ -193,7 +195,10 @@ fn unpack<R: Read>(
             fact.device = Some(Device::Fifo);
             fact.mode = Some(0o010_000 | permissions);
         }
-        other => bail!("{} is of a kind that is not supported ({other:?})", name.display()),
+        other => bail!(
+            "{} is of a kind that is not supported ({other:?})",
+            name.display()
+        ),
     }
     facts.insert(path, fact);
     Ok(())
@@ -242,7 +247,8 @@ fn make_parents(root: &Path, path: &Path, time: u64, facts: &mut Facts) -> Resul
 }
 
 fn is_real_dir(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir())
+    path.symlink_metadata()
+        .is_ok_and(|metadata| metadata.is_dir())
 }
 
 fn make_dir(path: &Path) -> io::Result<()> {

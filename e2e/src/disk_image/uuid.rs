@@ -20,10 +20,7 @@ impl Uuid {
 
     /// Its first four bytes, for identities that are no longer.
     pub(crate) fn short(self) -> u32 {
-        self.0
-            .first_chunk()
-            .copied()
-            .map_or(0, u32::from_be_bytes)
+        self.0.first_chunk().copied().map_or(0, u32::from_be_bytes)
     }
 }
 

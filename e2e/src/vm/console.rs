@@ -6,9 +6,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 /// The longest line; a machine gone mad must not fill the memory.
 const MAX_LINE: u64 = 64 << 10;
@@ -54,7 +54,7 @@ impl Console {
     }
 
     /// The next line that comes before `until`.
-    pub(crate) fn next(&mut self, until: Instant) -> Result<String, Silence> {
+    fn next(&mut self, until: Instant) -> Result<String, Silence> {
         let left = until.saturating_duration_since(Instant::now());
         match self.lines.recv_timeout(left) {
             Ok(line) => {
@@ -69,28 +69,15 @@ impl Console {
         }
     }
 
-    /// Waits for a line of which `wanted` makes something.
-    ///
-    /// # Errors
-    /// When none comes in time, or the machine goes off; `what` says what it was waited for.
+    /// Waits until `until` for a line of which `wanted` makes something.
     pub(crate) fn wait<T>(
         &mut self,
-        what: &str,
-        limit: Duration,
+        until: Instant,
         mut wanted: impl FnMut(&str) -> Option<T>,
-    ) -> Result<T> {
-        let until = Instant::now() + limit;
+    ) -> Result<T, Silence> {
         loop {
-            match self.next(until) {
-                Ok(line) => {
-                    if let Some(found) = wanted(&line) {
-                        return Ok(found);
-                    }
-                }
-                Err(Silence::TimeUp) => {
-                    bail!("no {what} within {} s; {}", limit.as_secs(), self.tail())
-                }
-                Err(Silence::Off) => bail!("the machine went off before {what}; {}", self.tail()),
+            if let Some(found) = wanted(&self.next(until)?) {
+                return Ok(found);
             }
         }
     }
@@ -138,6 +125,8 @@ fn plain(line: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -157,13 +146,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
         let mut console = Console::follow(&b"one\ntwo\n"[..], &log).unwrap();
-        let long = Duration::from_secs(60);
-        let found = console.wait("two", long, |line| (line == "two").then_some(2));
-        assert_eq!(found.unwrap(), 2);
-        let missing = console.wait("three", long, |line| (line == "three").then_some(3));
-        let words = missing.unwrap_err().to_string();
-        assert!(words.contains("went off before three"), "{words}");
-        assert!(words.contains("one"), "{words}");
+        let until = Instant::now() + Duration::from_secs(60);
+        let found = console.wait(until, |line| (line == "two").then_some(2));
+        assert_eq!(found, Ok(2));
+        let missing = console.wait(until, |line| (line == "three").then_some(3));
+        assert_eq!(missing, Err(Silence::Off));
+        assert!(console.tail().contains("one"), "{}", console.tail());
         assert_eq!(std::fs::read(&log).unwrap(), b"one\ntwo\n");
     }
 }

@@ -80,7 +80,10 @@ impl Disk {
     /// When they cannot be read, or this disk has none.
     pub fn environment(&self) -> Result<[EnvironmentCopy; 2]> {
         let [first, second] = self.layout.environment.context("no environment")?;
-        Ok([self.environment_copy(first)?, self.environment_copy(second)?])
+        Ok([
+            self.environment_copy(first)?,
+            self.environment_copy(second)?,
+        ])
     }
 
     fn environment_copy(&self, part: Part) -> Result<EnvironmentCopy> {

@@ -12,7 +12,7 @@ use super::console::{Console, Silence};
 use super::disk::Disk;
 
 /// How long a command in the guest's shell may take.
-const COMMAND_LIMIT: Duration = Duration::from_secs(90);
+const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 
 /// A machine with a disk of its own.
 pub struct Machine {
@@ -30,6 +30,7 @@ struct Running {
     qemu: Child,
     console: Console,
     since: Instant,
+    cut_at: Option<Instant>,
 }
 
 /// A system that has come up.
@@ -100,6 +101,7 @@ impl Machine {
             qemu,
             console,
             since: Instant::now(),
+            cut_at: None,
         });
         Ok(())
     }
@@ -114,17 +116,54 @@ impl Machine {
         }
     }
 
+    /// Plans a power cut: whatever waits for the machine then fails.
+    ///
+    /// # Errors
+    /// When the machine is off.
+    pub fn cut_after(&mut self, time: Duration) -> Result<()> {
+        self.running()?.cut_at = Instant::now().checked_add(time);
+        Ok(())
+    }
+
+    /// Whether the machine is off.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.running.is_none()
+    }
+
     /// Waits for a line of which `wanted` makes something.
     ///
     /// # Errors
-    /// When none comes in time; `what` says what it was waited for.
+    /// When none comes in time, the machine goes off, or the power is cut as planned; `what` says
+    /// what it was waited for.
     pub fn wait<T>(
         &mut self,
         what: &str,
         limit: Duration,
         wanted: impl FnMut(&str) -> Option<T>,
     ) -> Result<T> {
-        self.running()?.console.wait(what, limit, wanted)
+        let running = self.running()?;
+        let now = Instant::now();
+        let end = now.checked_add(limit).unwrap_or(now);
+        let planned = running.cut_at.filter(|&at| at < end);
+        let until = planned.unwrap_or(end);
+        match running.console.wait(until, wanted) {
+            Ok(found) => Ok(found),
+            Err(Silence::TimeUp) if planned.is_some() => {
+                self.cut();
+                bail!("the power is cut while waiting for {what}")
+            }
+            Err(Silence::TimeUp) => bail!(
+                "no {what} within {} s; {}",
+                limit.as_secs(),
+                running.console.tail()
+            ),
+            Err(Silence::Off) => {
+                let tail = running.console.tail();
+                self.cut();
+                bail!("the machine went off before {what}; {tail}")
+            }
+        }
     }
 
     /// Waits for a line that has these words in it.
@@ -137,19 +176,6 @@ impl Machine {
         })
     }
 
-    /// The next line before `until`; `None` when there is none.
-    ///
-    /// # Errors
-    /// When the machine goes off.
-    pub(crate) fn next_line(&mut self, until: Instant) -> Result<Option<String>> {
-        let running = self.running()?;
-        match running.console.next(until) {
-            Ok(line) => Ok(Some(line)),
-            Err(Silence::TimeUp) => Ok(None),
-            Err(Silence::Off) => bail!("the machine went off; {}", running.console.tail()),
-        }
-    }
-
     /// Waits until a system is up. Failed attempts of the boot loader on the way are part of it.
     ///
     /// # Errors
@@ -157,20 +183,18 @@ impl Machine {
     pub fn up(&mut self) -> Result<Up> {
         // One trial that the watchdog has to end, and the way back.
         let limit = self.board.boot_limit().saturating_mul(3);
-        self.up_within(limit)
-    }
-
-    fn up_within(&mut self, limit: Duration) -> Result<Up> {
-        let running = self.running()?;
         let mut boot = Vec::new();
-        let (part, release) = running.console.wait("system that is up", limit, |line| {
+        let (part, release) = self.wait("system that is up", limit, |line| {
             if line.contains("tandem: ") || line.contains("Kernel panic") {
                 boot.push(line.to_owned());
             }
             parse_up(line)
         })?;
+        let running = self.running()?;
         let took = running.since.elapsed();
         running.since = Instant::now();
+        // The shell comes up after the system.
+        self.wait_for("guest: shell", self.board.boot_limit())?;
         Ok(Up {
             part,
             release,
@@ -179,44 +203,50 @@ impl Machine {
         })
     }
 
-    /// Runs a command in the shell on the console: what it printed.
+    /// Types a command into the shell on the console.
     ///
     /// # Errors
-    /// When it fails, or takes too long.
-    pub fn run(&mut self, command: &str) -> Result<String> {
+    /// When the machine is off.
+    pub fn say(&mut self, command: &str) -> Result<()> {
+        let port = self.running()?.qemu.stdin.as_mut();
+        let port = port.context("a pipe was asked for")?;
+        port.write_all(format!("{command}\n").as_bytes())
+            .context("cannot type on the console")
+    }
+
+    /// Runs a command in that shell: its exit code, and what it printed.
+    ///
+    /// # Errors
+    /// When it takes too long.
+    pub fn try_run(&mut self, command: &str) -> Result<(u8, String)> {
         self.commands = self.commands.saturating_add(1);
         let mark = format!("@{}", self.commands);
         // Other programs write to the console too: every line of this one bears a mark.
-        let line = format!(
-            "{{ {command}; echo \"={mark} $?\"; }} 2>&1 | sed 's/^/{mark} /'\n"
-        );
-        let running = self.running()?;
-        let port = running.qemu.stdin.as_mut().context("a pipe was asked for")?;
-        port.write_all(line.as_bytes())
-            .context("cannot type on the console")?;
+        self.say(&format!(
+            "{{ {command}; echo \"={mark} $?\"; }} 2>&1 | sed 's/^/{mark} /'"
+        ))?;
         let (prefix, last) = (format!("{mark} "), format!("{mark} ={mark} "));
         let mut answer = Vec::new();
-        let code: String = running.console.wait(command, COMMAND_LIMIT, |line| {
+        let code = self.wait(&format!("end of {command:?}"), COMMAND_LIMIT, |line| {
             if let Some(code) = line.strip_prefix(&last) {
-                return Some(code.trim().to_owned());
+                return Some(code.trim().parse());
             }
             if let Some(line) = line.strip_prefix(&prefix) {
                 answer.push(line.to_owned());
             }
             None
         })?;
-        let answer = answer.join("\n");
-        ensure!(code == "0", "{command} ends with {code}: {answer}");
-        Ok(answer)
+        Ok((code.context("an exit code is a number")?, answer.join("\n")))
     }
 
-    /// Waits for the shell; it comes up after the system.
+    /// Runs a command that must not fail: what it printed.
     ///
     /// # Errors
-    /// When it does not.
-    pub fn shell(&mut self) -> Result<()> {
-        let limit = self.board.boot_limit();
-        self.wait_for("guest: shell", limit).map(drop)
+    /// When it fails, or takes too long.
+    pub fn run(&mut self, command: &str) -> Result<String> {
+        let (code, answer) = self.try_run(command)?;
+        ensure!(code == 0, "{command} ends with {code}: {answer}");
+        Ok(answer)
     }
 
     fn running(&mut self) -> Result<&mut Running> {
