@@ -5,7 +5,7 @@
 packages_build=(build-essential pkg-config)
 packages_demo=(e2fsprogs openssl)
 packages_check=(grub-common libubootenv-tool u-boot-tools mender-artifact mender-client strace shellcheck zstd
-    xz-utils busybox curl file man-db)
+    xz-utils busybox curl wget file man-db whiptail dialog iproute2 util-linux dpkg python3 libarchive-tools)
 
 # Installs, as root, what is missing of the packages for $1 (demo or check); others are told.
 need_tools() {

@@ -1,4 +1,4 @@
-//! The configuration: what the files say ([`file`]), completed with defaults and checked, so that
+//! The configuration: what the files say ([`mod@file`]), completed with defaults and checked, so that
 //! the rest of the program never meets a value that is missing or makes no sense.
 //!
 //! The only place with absolute paths.
@@ -77,6 +77,8 @@ pub(crate) struct Config {
     pub(crate) client_certificate: Option<ClientCertificate>,
     /// The proxy for all requests, as the environment says.
     pub(crate) proxy: Option<Proxy>,
+    /// Who wants to hear that the daemon works.
+    pub(crate) service_manager: Option<ServiceManager>,
     /// What to log when the command line does not say.
     pub(crate) log_level: Option<log::LevelFilter>,
 }
@@ -99,6 +101,16 @@ pub(crate) enum BootEnvironment {
     Uboot(PathBuf),
     /// GRUB with Mender's boot scripts: `mender_grubenv1` and `mender_grubenv2` are in here.
     Grub(PathBuf),
+}
+
+/// The service manager that started this program and wants to hear of it, by the convention of
+/// sd_notify(3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServiceManager {
+    /// Where it listens; a name that begins with `@` is an abstract one.
+    pub(crate) socket: PathBuf,
+    /// How long it waits for a sign of life.
+    pub(crate) watchdog: Option<Duration>,
 }
 
 /// Who may sign artifacts.
@@ -282,6 +294,7 @@ fn complete(file: File, format: Format, overrides: &Overrides) -> Result<Config>
             count => count,
         },
         proxy: proxy(&variable)?,
+        service_manager: service_manager(&variable),
         server_certificate: overrides.trusted_certs.clone().or(file.server_certificate),
         client_certificate,
         log_level,
@@ -338,6 +351,20 @@ fn proxy(variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<Proxy>> {
         address,
         except: except.map(str::to_owned).collect(),
     }))
+}
+
+/// The service manager, if the environment says that there is one.
+fn service_manager(variable: &dyn Fn(&str) -> Option<String>) -> Option<ServiceManager> {
+    let number = |name| variable(name).and_then(|value| value.parse::<u64>().ok());
+    let ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+    Some(ServiceManager {
+        socket: variable("NOTIFY_SOCKET")
+            .filter(|path| !path.is_empty())?
+            .into(),
+        watchdog: number("WATCHDOG_USEC")
+            .filter(|limit| ours && *limit > 0)
+            .map(Duration::from_micros),
+    })
 }
 
 /// A variable of the environment.

@@ -24,6 +24,7 @@ use crate::record::file::RecordFile;
 use crate::schedule::Errand;
 use crate::stop::Stop;
 use crate::wake::Wake;
+use crate::watchdog;
 
 /// How long to leave the device to the command line before looking again.
 const BUSY_PAUSE: Duration = Duration::from_secs(5);
@@ -39,6 +40,9 @@ pub(crate) fn run(config: &Config) -> Result<Exit> {
     let records = RecordFile::new(&config.data_dir);
     let mut device = Device::new(config, &stop);
     device.link = Some(Link::new(config, &stop)?);
+    if let Some(manager) = &config.service_manager {
+        watchdog::begin(manager)?;
+    }
     info!("tandem {} is on duty", env!("CARGO_PKG_VERSION"));
 
     let mut errand = None;
@@ -70,6 +74,7 @@ pub(crate) fn run(config: &Config) -> Result<Exit> {
         }
     }
     info!("told to stop");
+    watchdog::end();
     Ok(Exit::Success)
 }
 
@@ -144,6 +149,7 @@ fn idle(device: &mut Device, stop: &Stop, wake: &Wake) -> Result<Option<Errand>>
         }
         // Rounded up: waking a moment too early would only mean waking twice.
         let left = left.saturating_add(Duration::from_millis(1));
+        watchdog::allow(left);
         let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         let mut fds = [stop.fd(), wake.fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         match poll(&mut fds, left) {

@@ -20,7 +20,7 @@ use crate::record::{Contents, Deployment, Origin, Record};
 use crate::slots::{Slot, Slots};
 use crate::stop::Stop;
 use crate::update_module::{self, UpdateModule};
-use crate::{device_type, http, logger, reboot, rootfs_image, source};
+use crate::{device_type, http, logger, reboot, rootfs_image, source, watchdog};
 
 /// The device that this program runs on, as far as one deployment needs it.
 pub(crate) struct Device<'a> {
@@ -148,6 +148,12 @@ impl<'a> Device<'a> {
             stop: Some(self.stop.fd()),
         };
 
+        let count =
+            scripts::list(runner.directory(state), state, action).map_or(0, |found| found.len());
+        let longest = runner
+            .longest()
+            .saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
+        watchdog::allow(longest);
         let mut log =
             |script: &ScriptName, stream, line: &str| info!("{script} ({stream}): {line}");
         runner

@@ -9,6 +9,7 @@ use crate::machine::{self, Call, Effect, Mode, Outcome, Point, State};
 use crate::record::Record;
 use crate::record::file::RecordFile;
 use crate::stop::Stop;
+use crate::watchdog;
 
 /// Why driving came to an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +65,7 @@ impl Driver<'_> {
             if let Some(deployment) = &mut record.deployment {
                 deployment.paused |= stop_before.contains(&record.at);
             }
+            watchdog::alive();
             device.follow(&record);
             let effect = machine::effect(&record);
             if effect == Effect::Wait {

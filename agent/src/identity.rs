@@ -10,6 +10,7 @@ use tandem_state_scripts::child::{Child, Limits, Output, Stream};
 
 use crate::key_values::{self, KeyValues, Values};
 use crate::stop::Stop;
+use crate::watchdog;
 
 /// How long an identity or inventory script may take.
 pub(crate) const SCRIPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,6 +49,7 @@ pub(crate) fn run(script: &Path, stop: &Stop) -> Result<String> {
     let mut command = Command::new(script);
     let limits = Limits::new(SCRIPT_TIMEOUT);
     let output = Output::Capture(MAX_OUTPUT);
+    watchdog::allow(limits.longest());
     let mut child = Child::spawn(&mut command, limits, output, Some(stop.fd()), &mut log)?;
     let ending = child.wait();
     ensure!(ending.is_success(), "it fails: {ending}");

@@ -48,6 +48,7 @@ mod standalone;
 mod stop;
 mod update_module;
 mod wake;
+mod watchdog;
 
 use std::io::{Write, stdout};
 use std::process::ExitCode;

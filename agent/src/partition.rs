@@ -10,12 +10,14 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::sync::mpsc::sync_channel;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use nix::fcntl::{FcntlArg, OFlag, PosixFadviseAdvice, fcntl, posix_fadvise};
 use tandem_artifact::{Digest, Sha256};
 
 use crate::slots::Passive;
+use crate::watchdog;
 
 /// The unit of reading, comparing and writing. Below 256 KiB the system calls show; above 1 MiB
 /// nothing is gained.
@@ -23,6 +25,9 @@ pub(crate) const BLOCK: usize = 1 << 20;
 
 /// What `O_DIRECT` asks of addresses, offsets and lengths, on every device in use.
 const ALIGNMENT: usize = 4096;
+
+/// How long a device may take to write out what it has cached; the slowest cards need minutes.
+const FLUSH_LIMIT: Duration = Duration::from_secs(600);
 
 /// A root part that is being written.
 #[derive(Debug)]
@@ -219,6 +224,7 @@ impl Partition {
     /// # Errors
     /// When the device reports that some of it is lost.
     pub(crate) fn flush(&self) -> Result<()> {
+        watchdog::allow(FLUSH_LIMIT);
         self.file.sync_all().with_context(|| {
             format!(
                 "cannot make rootfs part {} ({}) durable",
@@ -270,6 +276,7 @@ impl Partition {
             let mut spare = vec![Block::new(), Block::new()];
             let mut offset = 0;
             while offset < len {
+                watchdog::alive();
                 let mut block = match spare.pop() {
                     Some(block) => block,
                     None => blocks

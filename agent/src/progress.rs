@@ -3,6 +3,8 @@
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
+use crate::watchdog;
+
 /// Follows one piece of work of known length.
 #[derive(Debug)]
 pub(crate) struct Progress {
@@ -30,6 +32,7 @@ impl Progress {
 
     /// `done` bytes of the total are through.
     pub(crate) fn at(&mut self, done: u64) {
+        watchdog::alive();
         let now = Instant::now();
         let due = self
             .shown

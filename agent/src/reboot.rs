@@ -10,6 +10,7 @@ use log::{info, warn};
 use tandem_state_scripts::child::{Child, Ending, Limits, Output};
 
 use crate::stop::Stop;
+use crate::watchdog;
 
 /// How long a device may take to go down.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -51,6 +52,7 @@ pub(crate) fn device(command: &[String], stop: &Stop) -> Result<()> {
 /// child is left alone, and nothing comes back.
 pub(crate) fn outlive(mut child: Child, stop: &Stop) -> Option<Ending> {
     loop {
+        watchdog::allow(STEP);
         if let Some(ending) = child.poll(STEP) {
             return Some(ending);
         }

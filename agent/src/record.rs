@@ -1,5 +1,5 @@
 //! What survives a power cut: what is installed, the deployment in progress, and the reports
-//! that no server has acknowledged yet. [`file`] keeps it on disk.
+//! that no server has acknowledged yet. [`mod@file`] keeps it on disk.
 
 pub(crate) mod file;
 

@@ -12,6 +12,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use crate::watchdog;
+
 /// Tells whether the program has been asked to stop.
 #[derive(Debug)]
 pub(crate) struct Stop {
@@ -43,6 +45,9 @@ impl Stop {
     /// Waits for `time`, or until the program is asked to stop; whether it was.
     pub(crate) fn wait(&self, time: Duration) -> bool {
         let end = Instant::now().checked_add(time);
+        if !time.is_zero() {
+            watchdog::allow(time);
+        }
         loop {
             let left = end.map_or(time, |end| end.saturating_duration_since(Instant::now()));
             // In steps, since poll(2) cannot wait longer than 24 days.

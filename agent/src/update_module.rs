@@ -23,6 +23,7 @@ use crate::machine::{Call, Outcome};
 use crate::reboot;
 use crate::record::Reboot;
 use crate::stop::Stop;
+use crate::watchdog;
 
 /// The longest answer to a question, in bytes; the longest legal one is `Automatic`.
 const MAX_ANSWER: usize = 1024;
@@ -181,9 +182,11 @@ impl<'a> UpdateModule<'a> {
         );
         let mut command = Command::new(&self.program);
         command.arg(action).arg(&self.tree).current_dir(&self.tree);
+        let limits = Limits::new(self.timeout);
+        watchdog::allow(limits.longest());
         Ok(Child::spawn(
             &mut command,
-            Limits::new(self.timeout),
+            limits,
             output,
             stop.map(Stop::fd),
             log,

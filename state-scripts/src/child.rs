@@ -55,6 +55,12 @@ impl Limits {
     /// Bytes per output stream that are logged by default.
     pub const LOGGED: usize = 10 * 1024;
 
+    /// How long it takes at most until a child is over.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.timeout.saturating_add(self.grace)
+    }
+
     /// The defaults, with this much time to run.
     pub fn new(timeout: Duration) -> Self {
         Self {

@@ -14,7 +14,7 @@
 //!                └ one of nine states
 //! ```
 //!
-//! * [`ScriptName`], [`State`], [`Action`] and [`list`]: which files count, and in which order.
+//! * [`ScriptName`], [`State`], [`Action`] and [`list()`]: which files count, and in which order.
 //! * [`store()`]: puts the scripts of an artifact where they are run from, whole or not at all.
 //! * [`Runner`]: runs one set; [`mode_of`] says which sets exist and whether a failure ends them.
 //! * [`child`]: the supervised child process underneath. The agent runs update modules, identity

@@ -45,6 +45,21 @@ pub struct Runner<'a> {
 const RETRY_LATER: i32 = 21;
 
 impl Runner<'_> {
+    /// How long one script may take at most, until it has come to a decision or been ended.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.retry_timeout.saturating_add(self.limits.longest())
+    }
+
+    /// Where the scripts for `state` are.
+    #[must_use]
+    pub fn directory(&self, state: State) -> &Path {
+        match state.origin() {
+            Origin::Rootfs => &self.rootfs_dir,
+            Origin::Artifact => &self.artifact_dir,
+        }
+    }
+
     /// Runs the scripts for `state` and `action`, one after the other.
     ///
     /// `log` gets every line that a script prints, up to the limit per script and stream.
@@ -60,10 +75,7 @@ impl Runner<'_> {
         on_error: OnError,
         log: &mut dyn FnMut(&ScriptName, Stream, &str),
     ) -> Result<(), Error> {
-        let directory = match state.origin() {
-            Origin::Rootfs => &self.rootfs_dir,
-            Origin::Artifact => &self.artifact_dir,
-        };
+        let directory = self.directory(state);
         version::check(directory)?;
         let mut first = None;
         let mut others = 0_usize;

@@ -2,7 +2,7 @@
 //!
 //! The file has one of two forms; a file that is not the second is read as the first:
 //!
-//! - lines ([`line`]): `device offset size [sector-size [sectors [disable-lock]]]`, one or two of them;
+//! - lines ([`mod@line`]): `device offset size [sector-size [sectors [disable-lock]]]`, one or two of them;
 //! - YAML ([`yaml`], libubootenv 0.3.4 and later): namespaces, each with a size and its devices.
 
 mod line;

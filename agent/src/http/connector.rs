@@ -11,6 +11,8 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport, TransportAdapter,
 };
 
+use crate::watchdog;
+
 /// Wraps every connection in TLS.
 #[derive(Debug)]
 pub(super) struct TlsConnector {
@@ -78,6 +80,7 @@ impl Transport for TlsTransport {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         self.stream.sock.set_timeout(timeout);
+        watchdog::allow(*timeout.after);
         let output = self.buffers.output().get(..amount).unwrap_or_default();
         self.stream.write_all(output)?;
         Ok(())
@@ -85,6 +88,7 @@ impl Transport for TlsTransport {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         self.stream.sock.set_timeout(timeout);
+        watchdog::allow(*timeout.after);
         let count = self.stream.read(self.buffers.input_append_buf())?;
         self.buffers.input_appended(count);
         Ok(count > 0)

@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# shellcheck shell=dash
 # Runs as the first process of the virtual machine that run.sh starts.
 /bin/busybox --install -s /bin
 export PATH=/bin:/usr/sbin:/usr/bin

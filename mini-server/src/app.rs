@@ -1,0 +1,115 @@
+//! All that handlers need.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tandem_artifact::Verification;
+use tokio::sync::Semaphore;
+
+use crate::blobs::Blobs;
+use crate::login_guard::LoginGuard;
+use crate::metrics::Metrics;
+use crate::password::Passwords;
+use crate::sessions::Sessions;
+use crate::store::{self, Store};
+use crate::throttle::Throttles;
+use crate::token::TokenKey;
+
+/// The server, as handlers see it.
+pub struct App {
+    /// What it knows.
+    pub store: Store,
+    /// The bytes of artifacts.
+    pub blobs: Blobs,
+    /// Who is let in at this moment.
+    pub sessions: Arc<Sessions>,
+    /// The key for tokens and links.
+    pub keys: TokenKey,
+    /// Hashes passwords.
+    pub passwords: Passwords,
+    /// Who guesses passwords.
+    pub logins: Mutex<LoginGuard>,
+    /// Who asks too often.
+    pub throttles: Throttles,
+    /// What it counts.
+    pub metrics: Metrics,
+    /// What its operator has set.
+    pub settings: Settings,
+    /// Uploads that may run at once.
+    pub uploads: Semaphore,
+    /// Downloads that run.
+    pub downloads: Gauge,
+}
+
+/// What an operator can set.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How many devices may be accepted; without a limit if absent.
+    pub max_devices: Option<u64>,
+    /// How many devices may wait for a decision.
+    pub max_pending: u64,
+    /// Bytes of an artifact.
+    pub max_artifact_size: u64,
+    /// Downloads at once; more devices are told to come later. Without a limit if absent.
+    pub max_downloads: Option<u64>,
+    /// Which signatures artifacts must have.
+    pub verification: Verification,
+    /// The address in links, if not the one that the device itself used: `https://updates.example.com`.
+    pub public_url: Option<String>,
+}
+
+/// Uploads at once. Each may need 64 MiB for a decompressor.
+pub const UPLOADS: usize = 4;
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_devices: None,
+            max_pending: 100_000,
+            max_artifact_size: 10 << 30,
+            max_downloads: None,
+            verification: Verification::off(),
+            public_url: None,
+        }
+    }
+}
+
+impl Settings {
+    /// How many devices may be in.
+    #[must_use]
+    pub fn device_limits(&self) -> store::Limits {
+        store::Limits {
+            accepted: self.max_devices,
+            pending: self.max_pending,
+        }
+    }
+}
+
+/// Something of which some are there at the moment.
+#[derive(Debug, Default)]
+pub struct Gauge(Arc<AtomicU64>);
+
+/// One of them.
+#[derive(Debug)]
+pub struct Counted(Arc<AtomicU64>);
+
+impl Gauge {
+    /// One more, until the result is dropped.
+    #[must_use]
+    pub fn enter(&self) -> Counted {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Counted(Arc::clone(&self.0))
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}

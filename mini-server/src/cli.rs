@@ -1,0 +1,313 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use clap::{Args, Parser, Subcommand};
+use log::LevelFilter;
+
+use crate::admin::client::Target;
+use crate::admin::output::Output;
+use crate::admin::{artifacts, deployments, devices, groups, tokens, users};
+use crate::app::Settings;
+use crate::assembly::Rates;
+use crate::exit::{Because, EXIT_CODES, Exit};
+use crate::log_output::LogFormat;
+use crate::serve::Options;
+use crate::tls::check_name;
+
+/// Over-the-air updates for embedded Linux: the server for small fleets
+#[derive(Debug, Parser)]
+#[command(name = "tandem-server", version, after_help = EXIT_CODES, after_long_help = LONG_HELP)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub verb: Verb,
+    /// What to log: off, error, warn, info, debug, trace
+    #[arg(long, global = true, default_value = "info", value_name = "LEVEL")]
+    pub log_level: LevelFilter,
+    /// How to log
+    #[arg(long, global = true, default_value = "text", value_name = "FORMAT")]
+    pub log_format: LogFormat,
+}
+
+const LONG_HELP: &str = "\
+Examples:
+  tandem-server serve --data /var/lib/tandem-server --listen 0.0.0.0:8443
+  tandem-server device list --data /var/lib/tandem-server --status pending
+  tandem-server device accept mac=de:ad:be:ef:00:01 --data /var/lib/tandem-server
+  tandem-server token create ci --data /var/lib/tandem-server
+  tandem-server artifact upload release-2.mender --server https://updates.example.com --token TOKEN
+  tandem-server deployment create release-2 --group beta --server https://updates.example.com --token TOKEN
+  tandem-server backup /backup/today --data /var/lib/tandem-server
+
+Exit codes:
+  0  done
+  1  not done
+  2  called in a wrong way
+  3  there is no such user, token, device, artifact, deployment or group
+  4  the server cannot be reached, or its certificate is not trusted
+  5  the server does not allow it: no token, a wrong one, or one that is no longer good";
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Serve; sets everything up at the first start
+    Serve(Box<ServeArgs>),
+    /// Users: add, list, delete, passwd
+    User {
+        /// What exactly
+        #[command(subcommand)]
+        verb: users::Verb,
+        /// Where
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Personal access tokens: create, list, revoke
+    Token {
+        /// What exactly
+        #[command(subcommand)]
+        verb: tokens::Verb,
+        /// Where
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Devices: list, show, accept, reject, decommission, preauthorize
+    Device {
+        /// What exactly
+        #[command(subcommand)]
+        verb: devices::Verb,
+        /// Where
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Groups of devices: list, devices, add, remove, delete
+    Group {
+        /// What exactly
+        #[command(subcommand)]
+        verb: groups::Verb,
+        /// Where
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Artifacts: upload, list, show, delete, download
+    Artifact {
+        /// What exactly
+        #[command(subcommand)]
+        verb: artifacts::Verb,
+        /// Where
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Deployments: create, list, show, abort, logs
+    Deployment {
+        /// What exactly
+        #[command(subcommand)]
+        verb: deployments::Verb,
+        /// Where
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Copy everything into an empty directory, also while the server runs
+    Backup {
+        /// Where to; keep it as safe as the data directory: the server's keys are in it
+        to: PathBuf,
+        /// The data directory
+        #[arg(long)]
+        data: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a data directory from a backup
+    Restore {
+        /// The backup
+        from: PathBuf,
+        /// The data directory to be made; it must be empty or not there
+        #[arg(long)]
+        data: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Where a verb works.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Where")]
+pub struct Place {
+    /// On this data directory, also while its server runs [or TANDEM_DATA]
+    #[arg(long, global = true, value_name = "DIR", conflicts_with = "server")]
+    data: Option<PathBuf>,
+    /// On this server [or TANDEM_SERVER]
+    #[arg(long, global = true, value_name = "URL")]
+    server: Option<String>,
+    /// With this token, made with `token create` [or TANDEM_TOKEN, which others on the machine do not see]
+    #[arg(long, global = true, value_name = "TOKEN")]
+    token: Option<String>,
+    /// Trusting this certificate and not those of the system: the server's ca.crt [or TANDEM_CA]
+    #[arg(long, global = true, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// How to serve.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  tandem-server serve --data /var/lib/tandem-server --listen 0.0.0.0:8443 --name updates.example.com
+
+Signals: TERM and INT stop the server, HUP has it read its certificate again.")]
+pub struct ServeArgs {
+    /// Where everything is kept; made if it is not there [or TANDEM_DATA]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8443")]
+    listen: SocketAddr,
+    /// A name or address by which devices know the server, for its certificate; several times for several
+    #[arg(long = "name", value_name = "NAME", value_parser = check_name)]
+    names: Vec<String>,
+    /// A certificate of another authority (PEM, with what leads to it), instead of one by an authority of our own
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// The beginning of the links that devices get, if they do not know the server by its own name
+    #[arg(long, value_name = "https://HOST[:PORT]", value_parser = check_url)]
+    public_url: Option<String>,
+    /// The e-mail address of the administrator that is made at the first start
+    #[arg(long, value_name = "EMAIL", default_value = "admin@tandem.internal")]
+    admin_email: String,
+    /// A public key (PEM) of which one must have signed every artifact that is uploaded; several times for several
+    #[arg(long = "artifact-key", value_name = "FILE")]
+    artifact_keys: Vec<PathBuf>,
+    /// Devices that may be accepted; without a limit if not given
+    #[arg(long, value_name = "NUMBER")]
+    max_devices: Option<u64>,
+    /// Devices that may wait to be accepted
+    #[arg(long, value_name = "NUMBER", default_value_t = 100_000)]
+    max_pending: u64,
+    /// MiB of an artifact
+    #[arg(long, value_name = "MIB", default_value_t = 10_240)]
+    max_artifact_size: u64,
+    /// Downloads at once; further devices are told to come later. Without a limit if not given
+    #[arg(long, value_name = "NUMBER")]
+    max_downloads: Option<u64>,
+    /// Connections at once
+    #[arg(long, value_name = "NUMBER", default_value_t = 16_384)]
+    max_connections: usize,
+    /// Requests per second of one device
+    #[arg(long, value_name = "NUMBER", default_value_t = Rates::default().device)]
+    device_rate: u32,
+    /// Requests per second from one address, those of devices not counted
+    #[arg(long, value_name = "NUMBER", default_value_t = Rates::default().address)]
+    address_rate: u32,
+    /// Seconds that requests may go on when the server is to stop
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    drain: u64,
+}
+
+impl ServeArgs {
+    /// What to serve.
+    ///
+    /// # Errors
+    /// If something is missing.
+    pub fn options(self) -> Result<Options> {
+        let settings = Settings {
+            max_devices: self.max_devices,
+            max_pending: self.max_pending,
+            max_artifact_size: self.max_artifact_size.saturating_mul(1 << 20),
+            max_downloads: self.max_downloads,
+            public_url: self.public_url,
+            ..Settings::default()
+        };
+        Ok(Options {
+            data: data(self.data)?,
+            listen: self.listen,
+            names: self.names,
+            certificate: self.tls_cert.zip(self.tls_key),
+            admin_email: self.admin_email,
+            connections: self.max_connections,
+            drain: Duration::from_secs(self.drain),
+            rates: Rates {
+                device: self.device_rate,
+                address: self.address_rate,
+            },
+            artifact_keys: self.artifact_keys,
+            settings,
+        })
+    }
+}
+
+impl Place {
+    /// Where to work, and how to print.
+    ///
+    /// # Errors
+    /// If nothing says where.
+    pub fn resolve(self) -> Result<(Target, Output)> {
+        let output = output(self.json);
+        // What is on the command line wins over what is in the environment.
+        let server = self.server.or_else(|| match &self.data {
+            Some(_) => None,
+            None => variable("TANDEM_SERVER"),
+        });
+        let Some(url) = server else {
+            return Ok((Target::Data(data(self.data)?), output));
+        };
+        let token = self.token.or_else(|| variable("TANDEM_TOKEN"));
+        let token = token.ok_or_else(|| {
+            usage("a token is needed with --server: make one with `tandem-server token create NAME --data DIR`")
+        })?;
+        let authority = self.ca.or_else(|| variable("TANDEM_CA").map(PathBuf::from));
+        let target = Target::Https {
+            url,
+            token,
+            authority,
+        };
+        Ok((target, output))
+    }
+}
+
+/// The data directory, from the command line or the environment.
+///
+/// # Errors
+/// If neither says so.
+pub fn data(given: Option<PathBuf>) -> Result<PathBuf> {
+    given
+        .or_else(|| variable("TANDEM_DATA").map(PathBuf::from))
+        .ok_or_else(|| usage("where? Give --data DIR, or --server URL with --token TOKEN"))
+}
+
+/// How to print.
+#[must_use]
+pub fn output(json: bool) -> Output {
+    if json { Output::Json } else { Output::Table }
+}
+
+fn variable(name: &str) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "this is the place that may")]
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn usage(message: &str) -> anyhow::Error {
+    anyhow!(Because(Exit::Usage, message.to_owned()))
+}
+
+fn check_url(text: &str) -> Result<String, String> {
+    match text.parse::<http::Uri>() {
+        Ok(uri)
+            if uri.scheme_str() == Some("https")
+                && uri.host().is_some()
+                && uri.query().is_none() =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err("it must be https://HOST[:PORT][/PATH]".to_owned()),
+    }
+}

@@ -1,0 +1,15 @@
+//! What operators ask for: handlers, one file for each concern (spec `management-api`).
+
+pub mod artifacts;
+pub mod deployment_devices;
+pub mod deployments;
+pub mod devices;
+pub mod groups;
+pub mod inventory;
+pub mod login;
+pub mod monitor;
+pub mod releases;
+pub mod tags;
+pub mod tokens;
+pub mod upload;
+pub mod users;

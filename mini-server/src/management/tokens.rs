@@ -1,0 +1,121 @@
+//! Personal access tokens.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::IntoResponse;
+use http::{StatusCode, header};
+use log::info;
+use tandem_api::Timestamp;
+use tandem_api::management::{NewToken, Token};
+
+use crate::access::Operator;
+use crate::app::App;
+use crate::clock::now;
+use crate::query::Query;
+use crate::reply::{Json, Refusal, Result};
+use crate::request::{JsonBody, Params};
+use crate::secret::new_id;
+use crate::store::{Id, TokenOutcome, TokenRow};
+use crate::token::Bearer;
+
+/// Seconds that a token may be good, unless for ever.
+const LONGEST: u32 = 31_536_000;
+
+/// `GET /api/management/v1/useradm/settings/tokens`
+pub async fn list(State(app): State<Arc<App>>, operator: Operator, query: Query) -> Result {
+    let tokens = app.store.tokens(owner(operator, &query)?).await?;
+    let tokens: Vec<Token> = tokens.into_iter().map(show).collect();
+    Ok(Json(tokens).into_response())
+}
+
+/// `POST /api/management/v1/useradm/settings/tokens`
+pub async fn post(
+    State(app): State<Arc<App>>,
+    operator: Operator,
+    query: Query,
+    JsonBody(new): JsonBody<NewToken>,
+) -> Result {
+    let user = owner(operator, &query)?;
+    let name = new.name.trim().to_owned();
+    if !(1..=256).contains(&name.len()) || name.contains(char::is_control) {
+        return Err(Refusal::bad_request(
+            "the name of a token has 1 to 256 characters",
+        ));
+    }
+    let time = now();
+    let expires = match new.expires_in.unwrap_or_default() {
+        0 => Timestamp::from_millis(i64::MAX),
+        seconds if seconds <= LONGEST => time.plus_millis(i64::from(seconds).saturating_mul(1000)),
+        _ => {
+            return Err(Refusal::bad_request(format!(
+                "expires_in is at most {LONGEST} seconds"
+            )));
+        }
+    };
+    let id = new_id();
+    let row = TokenRow {
+        id,
+        name: name.clone(),
+        created: time.millis(),
+        expires: expires.millis(),
+        last_used: None,
+    };
+    match app.store.add_token(user, row).await? {
+        TokenOutcome::Done => {}
+        TokenOutcome::NameTaken => return Err(Refusal::conflict("there is a token of this name")),
+        TokenOutcome::TooMany => {
+            return Err(Refusal::unprocessable(
+                "there are too many tokens: remove one first",
+            ));
+        }
+        TokenOutcome::Missing => return Err(Refusal::not_found("user")),
+    }
+    info!(user:% = user, token:% = id, name:% = name; "token made");
+    let token = app.keys.issue(
+        Bearer::Person { user, token: id },
+        time.seconds(),
+        expires.seconds(),
+    );
+    Ok(([(header::CONTENT_TYPE, "application/jwt")], token).into_response())
+}
+
+/// `DELETE /api/management/v1/useradm/settings/tokens/{id}`
+pub async fn delete(
+    State(app): State<Arc<App>>,
+    operator: Operator,
+    query: Query,
+    Params(id): Params<String>,
+) -> Result {
+    let user = owner(operator, &query)?;
+    let missing = || Refusal::not_found("token");
+    let id = id.parse().map_err(|_| missing())?;
+    if !app.store.remove_token(user, id).await? {
+        return Err(missing());
+    }
+    info!(user:% = user, token:% = id; "token removed");
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Whose tokens: one's own. Whoever is on the machine itself names the user.
+fn owner(operator: Operator, query: &Query) -> Result<Id> {
+    match operator {
+        Operator::Person { user, .. } => Ok(user),
+        Operator::Local => query
+            .one("user")
+            .and_then(|id| id.parse().ok())
+            .ok_or_else(|| Refusal::bad_request("which user? Name one with ?user=ID")),
+    }
+}
+
+fn show(token: TokenRow) -> Token {
+    let expires = Timestamp::from_millis(token.expires);
+    let never = Timestamp::from_millis(i64::MAX);
+    Token {
+        id: token.id.to_string(),
+        name: token.name,
+        last_used: token.last_used.map(Timestamp::from_millis),
+        expiration_date: Some(expires).filter(|expires| *expires < never),
+        created_ts: Timestamp::from_millis(token.created),
+    }
+}

@@ -1,0 +1,426 @@
+//! Deployments.
+
+use std::collections::BTreeMap;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row};
+use tandem_api::DeploymentStatus;
+use tandem_api::management::DeploymentState;
+use tandem_artifact::Sha256;
+
+use super::devices::{parsed, signed, unsigned};
+use super::writer::{Change, Tx};
+use super::{Db, Error, Id, Store, device_deployments, push_ids};
+use crate::paging::Window;
+use crate::secret::new_id;
+
+/// A deployment.
+#[derive(Debug, Clone)]
+pub struct DeploymentRow {
+    /// Identifies it.
+    pub id: Id,
+    /// What its maker called it.
+    pub name: String,
+    /// The name of its artifact.
+    pub artifact_name: String,
+    /// The group that it was made for.
+    pub group: Option<String>,
+    /// Whether devices get it that have an artifact of this name.
+    pub forced: bool,
+    /// When it was made, ms.
+    pub created: i64,
+    /// When it ended, ms.
+    pub finished: Option<i64>,
+    /// How far it is.
+    pub state: DeploymentState,
+    /// How many devices it is for.
+    pub max_devices: u64,
+    /// Bytes that were offered to devices.
+    pub total_size: u64,
+    /// How many devices have which status; those without are left out.
+    pub statistics: BTreeMap<DeploymentStatus, u64>,
+    /// The artifacts that have its name.
+    pub artifacts: Vec<Id>,
+}
+
+/// A deployment to be made.
+#[derive(Debug, Clone)]
+pub struct DeploymentToMake {
+    /// What to call it.
+    pub name: String,
+    /// Which artifact.
+    pub artifact_name: String,
+    /// Whether devices get it that have an artifact of this name.
+    pub forced: bool,
+    /// For which devices.
+    pub targets: Targets,
+}
+
+/// Which devices a deployment is for.
+#[derive(Debug, Clone)]
+pub enum Targets {
+    /// These.
+    Devices(Vec<Id>),
+    /// All that are accepted now.
+    All,
+    /// All that are accepted now and in this group.
+    Group(String),
+}
+
+/// What became of a deployment to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    /// It is made.
+    Done(Id),
+    /// There is no artifact of that name.
+    NoArtifact,
+    /// There is no device for it.
+    NoDevices,
+    /// There is an active one that is the same.
+    Exists,
+}
+
+/// What became of aborting a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Abort {
+    /// It is aborted.
+    Done,
+    /// There is no such deployment.
+    Missing,
+    /// It had ended before.
+    Finished,
+}
+
+/// Which deployments, in which order.
+#[derive(Debug, Clone, Default)]
+pub struct DeploymentFilter {
+    /// Those among these, unless empty.
+    pub ids: Vec<Id>,
+    /// Those with one of these names, unless empty.
+    pub names: Vec<String>,
+    /// Those that are this far.
+    pub state: Option<StateFilter>,
+    /// Those with this in their name or the name of their artifact.
+    pub search: Option<String>,
+    /// Those that were made not before, ms.
+    pub created_after: Option<i64>,
+    /// Those that were made not after, ms.
+    pub created_before: Option<i64>,
+    /// The oldest first.
+    pub ascending: bool,
+}
+
+/// How far a deployment may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateFilter {
+    /// This far.
+    Is(DeploymentState),
+    /// Ended by an operator.
+    Aborted,
+}
+
+impl Store {
+    /// Makes a deployment. Its devices are those of now.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn create_deployment(
+        &self,
+        new: DeploymentToMake,
+        now: i64,
+    ) -> Result<Created, Error> {
+        self.write(move |tx| Box::pin(create(tx, new, now))).await
+    }
+
+    /// Some of the deployments that fit, and how many there are in all.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn deployments(
+        &self,
+        filter: &DeploymentFilter,
+        window: Window,
+    ) -> Result<(Vec<DeploymentRow>, u64), Error> {
+        let mut count = QueryBuilder::<Db>::new("SELECT COUNT(*) FROM deployments WHERE 1 = 1");
+        push_where(&mut count, filter);
+        let row = count.build().fetch_one(&self.readers).await?;
+        let total = unsigned(row.try_get(0)?);
+
+        let mut query = QueryBuilder::<Db>::new("SELECT * FROM deployments WHERE 1 = 1");
+        push_where(&mut query, filter);
+        query.push(if filter.ascending {
+            " ORDER BY sequence LIMIT "
+        } else {
+            " ORDER BY sequence DESC LIMIT "
+        });
+        query.push_bind(window.limit);
+        query.push(" OFFSET ");
+        query.push_bind(window.offset);
+        let rows = query.build().fetch_all(&self.readers).await?;
+        let mut found = rows.iter().map(deployment).collect::<Result<Vec<_>, _>>()?;
+        self.add_details(&mut found).await?;
+        Ok((found, total))
+    }
+
+    /// One deployment.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn deployment(&self, id: Id) -> Result<Option<DeploymentRow>, Error> {
+        let filter = DeploymentFilter {
+            ids: vec![id],
+            ..DeploymentFilter::default()
+        };
+        let window = Window {
+            offset: 0,
+            limit: 1,
+        };
+        Ok(self.deployments(&filter, window).await?.0.pop())
+    }
+
+    /// Ends a deployment: devices that have begun hear of it when they report.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn abort_deployment(&self, id: Id, now: i64) -> Result<Abort, Error> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let row = sqlx::query("SELECT status FROM deployments WHERE id = $1")
+                    .bind(id.to_string())
+                    .fetch_optional(tx.connection())
+                    .await?;
+                let Some(row) = row else {
+                    return Ok(Abort::Missing);
+                };
+                if row.try_get::<&str, _>(0)? == DeploymentState::Finished.as_str() {
+                    return Ok(Abort::Finished);
+                }
+                device_deployments::abort_all(tx, id, now).await?;
+                sqlx::query(
+                    "UPDATE deployments SET status = 'finished', finished = $2, aborted = 1 WHERE id = $1",
+                )
+                .bind(id.to_string())
+                .bind(now)
+                .execute(tx.connection())
+                .await?;
+                Ok(Abort::Done)
+            })
+        })
+        .await
+    }
+
+    /// How many deployments are active.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn count_active_deployments(&self) -> Result<u64, Error> {
+        let row = sqlx::query(
+            "SELECT COUNT(*) FROM deployments WHERE status IN ('pending', 'inprogress')",
+        )
+        .fetch_one(&self.readers)
+        .await?;
+        Ok(unsigned(row.try_get(0)?))
+    }
+
+    async fn add_details(&self, deployments: &mut [DeploymentRow]) -> Result<(), Error> {
+        if deployments.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<Id> = deployments.iter().map(|one| one.id).collect();
+        let mut query = QueryBuilder::<Db>::new(
+            "SELECT deployment_id, status, devices FROM deployment_statistics WHERE devices > 0 AND deployment_id IN ",
+        );
+        push_ids(&mut query, &ids);
+        let mut statistics: BTreeMap<Id, BTreeMap<DeploymentStatus, u64>> = BTreeMap::new();
+        for row in query.build().fetch_all(&self.readers).await? {
+            let devices = unsigned(row.try_get("devices")?);
+            let of = statistics
+                .entry(parsed(&row, "deployment_id")?)
+                .or_default();
+            of.insert(parsed(&row, "status")?, devices);
+        }
+        let mut query = QueryBuilder::<Db>::new("SELECT id, name FROM artifacts WHERE name IN (");
+        let mut list = query.separated(", ");
+        for deployment in &*deployments {
+            list.push_bind(&deployment.artifact_name);
+        }
+        query.push(") ORDER BY modified DESC, id");
+        let mut artifacts: BTreeMap<String, Vec<Id>> = BTreeMap::new();
+        for row in query.build().fetch_all(&self.readers).await? {
+            artifacts
+                .entry(row.try_get("name")?)
+                .or_default()
+                .push(parsed(&row, "id")?);
+        }
+        for one in deployments {
+            one.statistics = statistics.remove(&one.id).unwrap_or_default();
+            one.artifacts = artifacts
+                .get(&one.artifact_name)
+                .cloned()
+                .unwrap_or_default();
+        }
+        Ok(())
+    }
+}
+
+async fn create(tx: &mut Tx, new: DeploymentToMake, now: i64) -> Result<Created, Error> {
+    let DeploymentToMake {
+        name,
+        artifact_name,
+        forced,
+        targets,
+    } = new;
+    let artifact = sqlx::query("SELECT 1 FROM artifacts WHERE name = $1 LIMIT 1")
+        .bind(&artifact_name)
+        .fetch_optional(tx.connection())
+        .await?;
+    if artifact.is_none() {
+        return Ok(Created::NoArtifact);
+    }
+    let (group, mut devices) = match targets {
+        Targets::Devices(devices) => (None, devices),
+        Targets::All => (None, accepted(tx, None).await?),
+        Targets::Group(group) => {
+            let devices = accepted(tx, Some(&group)).await?;
+            (Some(group), devices)
+        }
+    };
+    devices.sort();
+    devices.dedup();
+    if devices.is_empty() {
+        return Ok(Created::NoDevices);
+    }
+    let id = new_id();
+    let row = sqlx::query("SELECT COALESCE(MAX(sequence), 0) + 1 FROM deployments")
+        .fetch_one(tx.connection())
+        .await?;
+    let sequence: i64 = row.try_get(0)?;
+    let done = sqlx::query(
+        "INSERT INTO deployments (id, sequence, name, artifact_name, group_name, forced, created, status, aborted,
+                                  max_devices, total_size, fingerprint)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending', 0, $8, 0, $9)
+         ON CONFLICT (fingerprint) WHERE finished IS NULL DO NOTHING",
+    )
+    .bind(id.to_string())
+    .bind(sequence)
+    .bind(&name)
+    .bind(&artifact_name)
+    .bind(group)
+    .bind(i64::from(forced))
+    .bind(now)
+    .bind(signed(u64::try_from(devices.len()).unwrap_or(u64::MAX)))
+    .bind(fingerprint(&name, &artifact_name, &devices))
+    .execute(tx.connection())
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(Created::Exists);
+    }
+    for chunk in devices.chunks(1000) {
+        let mut query = QueryBuilder::<Db>::new(
+            "INSERT INTO device_deployments (deployment_id, device_id, sequence, open, has_log) ",
+        );
+        query.push_values(chunk, |mut row, device| {
+            row.push_bind(id.to_string())
+                .push_bind(device.to_string())
+                .push_bind(sequence)
+                .push("1, 0");
+        });
+        query.build().execute(tx.connection()).await?;
+    }
+    tx.changed(Change::Deployments);
+    Ok(Created::Done(id))
+}
+
+/// The accepted devices, of a group or all.
+async fn accepted(tx: &mut Tx, group: Option<&str>) -> Result<Vec<Id>, Error> {
+    let rows = sqlx::query(
+        "SELECT id FROM devices WHERE status = 'accepted' AND ($1 IS NULL OR group_name = $1)",
+    )
+    .bind(group)
+    .fetch_all(tx.connection())
+    .await?;
+    rows.iter().map(|row| parsed(row, "id")).collect()
+}
+
+/// The same for two deployments of which one would be in vain.
+fn fingerprint(name: &str, artifact: &str, devices: &[Id]) -> String {
+    let mut sum = Sha256::new();
+    for text in [name, artifact] {
+        sum.update(text.as_bytes());
+        sum.update(&[0]);
+    }
+    for device in devices {
+        sum.update(device.as_bytes());
+    }
+    sum.finish().to_string()
+}
+
+fn push_where(query: &mut QueryBuilder<Db>, filter: &DeploymentFilter) {
+    if !filter.ids.is_empty() {
+        query.push(" AND id IN ");
+        push_ids(query, &filter.ids);
+    }
+    if !filter.names.is_empty() {
+        query.push(" AND name IN (");
+        let mut list = query.separated(", ");
+        for name in &filter.names {
+            list.push_bind(name.clone());
+        }
+        query.push(")");
+    }
+    match filter.state {
+        None => {}
+        Some(StateFilter::Aborted) => {
+            query.push(" AND aborted = 1");
+        }
+        Some(StateFilter::Is(state)) => {
+            query.push(" AND status = ");
+            query.push_bind(state.as_str());
+        }
+    }
+    if let Some(search) = &filter.search {
+        let pattern = super::search::containing(search);
+        query.push(" AND (name LIKE ");
+        query.push_bind(pattern.clone());
+        query.push(" ESCAPE '\\' OR artifact_name LIKE ");
+        query.push_bind(pattern);
+        query.push(" ESCAPE '\\')");
+    }
+    for (comparison, time) in [
+        (" >= ", filter.created_after),
+        (" <= ", filter.created_before),
+    ] {
+        if let Some(time) = time {
+            query.push(" AND created");
+            query.push(comparison);
+            query.push_bind(time);
+        }
+    }
+}
+
+fn deployment(row: &SqliteRow) -> Result<DeploymentRow, Error> {
+    let state = match row.try_get("status")? {
+        "pending" => DeploymentState::Pending,
+        "inprogress" => DeploymentState::InProgress,
+        "finished" => DeploymentState::Finished,
+        other => {
+            return Err(Error::corrupt(format!(
+                "the status of a deployment: {other:?}"
+            )));
+        }
+    };
+    Ok(DeploymentRow {
+        id: parsed(row, "id")?,
+        name: row.try_get("name")?,
+        artifact_name: row.try_get("artifact_name")?,
+        group: row.try_get("group_name")?,
+        forced: row.try_get::<i64, _>("forced")? != 0,
+        created: row.try_get("created")?,
+        finished: row.try_get("finished")?,
+        state,
+        max_devices: unsigned(row.try_get("max_devices")?),
+        total_size: unsigned(row.try_get("total_size")?),
+        statistics: BTreeMap::new(),
+        artifacts: Vec::new(),
+    })
+}

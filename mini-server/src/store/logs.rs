@@ -1,0 +1,56 @@
+//! The logs that devices send after a failure.
+
+use sqlx::Row;
+
+use super::{Error, Id, Store};
+
+impl Store {
+    /// Keeps the log of a deployment on a device, in the place of a former one; false if the device was not offered
+    /// such a deployment.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn write_log(&self, deployment: Id, device: Id, text: String) -> Result<bool, Error> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                let done = sqlx::query(
+                    "UPDATE device_deployments SET has_log = 1
+                     WHERE deployment_id = $1 AND device_id = $2 AND status IS NOT NULL",
+                )
+                .bind(deployment.to_string())
+                .bind(device.to_string())
+                .execute(tx.connection())
+                .await?;
+                if done.rows_affected() == 0 {
+                    return Ok(false);
+                }
+                sqlx::query(
+                    "INSERT INTO deployment_logs (deployment_id, device_id, text) VALUES ($1, $2, $3)
+                     ON CONFLICT (deployment_id, device_id) DO UPDATE SET text = excluded.text",
+                )
+                .bind(deployment.to_string())
+                .bind(device.to_string())
+                .bind(text)
+                .execute(tx.connection())
+                .await?;
+                Ok(true)
+            })
+        })
+        .await
+    }
+
+    /// The log of a deployment on a device.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn log(&self, deployment: Id, device: Id) -> Result<Option<String>, Error> {
+        let row = sqlx::query(
+            "SELECT text FROM deployment_logs WHERE deployment_id = $1 AND device_id = $2",
+        )
+        .bind(deployment.to_string())
+        .bind(device.to_string())
+        .fetch_optional(&self.readers)
+        .await?;
+        row.map(|row| Ok(row.try_get(0)?)).transpose()
+    }
+}

@@ -1,0 +1,33 @@
+//! Bringing the tables up to date.
+
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+use super::{Connection, Error};
+
+/// Every version of the tables, in order: number, name, SQL. A released one is never changed.
+const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "first", include_str!("migrations/0001_first.sql"))];
+
+/// Makes the tables, or changes them from the version that they have to the newest.
+///
+/// # Errors
+/// Any of the database; tables of a newer version.
+pub(super) async fn run(connection: &mut Connection) -> Result<(), Error> {
+    let migrations = MIGRATIONS
+        .iter()
+        .map(|(version, name, sql)| {
+            let name = (*name).into();
+            Migration::new(
+                *version,
+                name,
+                MigrationType::Simple,
+                sql.into_sql_str(),
+                false,
+            )
+        })
+        .collect();
+    Migrator::with_migrations(migrations)
+        .run(connection)
+        .await
+        .map_err(Error::Migration)
+}

@@ -1,0 +1,265 @@
+//! Finding devices by what is known about them.
+
+use sqlx::{QueryBuilder, Row};
+use tandem_api::management::DeviceStatus;
+
+use super::devices::{parsed, unsigned};
+use super::{Db, Error, Id, Store, push_ids};
+use crate::filter::{Operand, Order, Predicate, Relation, Subject, Test};
+use crate::paging::Window;
+
+/// Which devices, in which order.
+#[derive(Debug, Clone, Default)]
+pub struct DeviceSearch {
+    /// All of these have to hold.
+    pub predicates: Vec<Predicate>,
+    /// The first decides first.
+    pub order: Vec<Order>,
+    /// Those among these, unless absent.
+    pub ids: Option<Vec<Id>>,
+    /// Those that have this in some attribute, unless empty.
+    pub text: String,
+}
+
+/// A device as the inventory shows it, without its attributes.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Identifies it.
+    pub id: Id,
+    /// What it says it is: normalised JSON.
+    pub identity: String,
+    /// Whether it is let in.
+    pub status: DeviceStatus,
+    /// Its group.
+    pub group: Option<String>,
+    /// When it came first, ms.
+    pub created: i64,
+    /// When something changed last, ms.
+    pub updated: i64,
+    /// When it was heard from last, ms.
+    pub check_in: Option<i64>,
+}
+
+impl Store {
+    /// Some of the devices that a search finds, and how many it finds in all.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn search(
+        &self,
+        search: &DeviceSearch,
+        window: Window,
+    ) -> Result<(Vec<Found>, u64), Error> {
+        let from = "FROM devices d LEFT JOIN check_ins c ON c.device_id = d.id WHERE 1 = 1";
+        let mut count = QueryBuilder::<Db>::new("SELECT COUNT(*) ");
+        count.push(from);
+        push_where(&mut count, search);
+        let row = count.build().fetch_one(&self.readers).await?;
+        let total = unsigned(row.try_get(0)?);
+
+        let mut query =
+            QueryBuilder::<Db>::new("SELECT d.id, d.identity, d.status, d.group_name, d.created, ");
+        query.push(UPDATED);
+        query.push(" AS updated, c.at AS check_in ");
+        query.push(from);
+        push_where(&mut query, search);
+        query.push(" ORDER BY ");
+        for order in &search.order {
+            push_order(&mut query, order);
+        }
+        query.push("d.created, d.id LIMIT ");
+        query.push_bind(window.limit);
+        query.push(" OFFSET ");
+        query.push_bind(window.offset);
+        let rows = query.build().fetch_all(&self.readers).await?;
+        let found = rows.iter().map(|row| {
+            Ok(Found {
+                id: parsed(row, "id")?,
+                identity: row.try_get("identity")?,
+                status: parsed(row, "status")?,
+                group: row.try_get("group_name")?,
+                created: row.try_get("created")?,
+                updated: row.try_get("updated")?,
+                check_in: row.try_get("check_in")?,
+            })
+        });
+        Ok((found.collect::<Result<_, Error>>()?, total))
+    }
+}
+
+const UPDATED: &str =
+    "CASE WHEN d.inventory_updated > d.updated THEN d.inventory_updated ELSE d.updated END";
+
+fn push_where(query: &mut QueryBuilder<Db>, search: &DeviceSearch) {
+    if let Some(ids) = &search.ids {
+        query.push(" AND d.id IN ");
+        push_ids(query, ids);
+    }
+    if !search.text.is_empty() {
+        query.push(
+            " AND EXISTS (SELECT 1 FROM attributes a WHERE a.device_id = d.id AND a.text LIKE ",
+        );
+        query.push_bind(containing(&search.text));
+        query.push(" ESCAPE '\\')");
+    }
+    for Predicate { subject, test } in &search.predicates {
+        query.push(" AND ");
+        match test {
+            Test::Exists(true) => push_has(query, subject, None),
+            Test::Exists(false) => push_has_not(query, subject, None),
+            Test::Compare(relation, operand) => {
+                push_has(query, subject, Some(&Value::One(*relation, operand)))
+            }
+            Test::NotEqual(operand) => {
+                push_has_not(query, subject, Some(&Value::One(Relation::Equal, operand)))
+            }
+            Test::In(operands) => push_has(query, subject, Some(&Value::Any(operands))),
+            Test::NotIn(operands) => push_has_not(query, subject, Some(&Value::Any(operands))),
+            Test::Matches(expression) => {
+                push_has(query, subject, Some(&Value::Matching(expression)))
+            }
+            Test::LessOrMissing(operand) => {
+                query.push("(");
+                push_has(query, subject, Some(&Value::One(Relation::Less, operand)));
+                query.push(" OR ");
+                push_has_not(query, subject, None);
+                query.push(")");
+            }
+        }
+    }
+}
+
+/// What one value of a subject has to be.
+enum Value<'a> {
+    One(Relation, &'a Operand),
+    Any(&'a [Operand]),
+    Matching(&'a str),
+}
+
+fn push_has_not(query: &mut QueryBuilder<Db>, subject: &Subject, value: Option<&Value<'_>>) {
+    query.push("NOT ");
+    push_has(query, subject, value);
+}
+
+/// The subject has a value, and one that is as wanted.
+fn push_has(query: &mut QueryBuilder<Db>, subject: &Subject, value: Option<&Value<'_>>) {
+    let (text, number) = match subject {
+        Subject::Attribute { scope, name } => {
+            query
+                .push("EXISTS (SELECT 1 FROM attributes a WHERE a.device_id = d.id AND a.scope = ");
+            query.push_bind(*scope);
+            query.push(" AND a.name = ");
+            query.push_bind(name.clone());
+            ("a.text", "a.number")
+        }
+        Subject::Status
+        | Subject::Group
+        | Subject::Created
+        | Subject::Updated
+        | Subject::CheckIn => {
+            let column = column(subject);
+            query.push("(");
+            query.push(column);
+            query.push(" IS NOT NULL");
+            (column, column)
+        }
+    };
+    match value {
+        None => {}
+        Some(Value::One(relation, operand)) => {
+            query.push(" AND ");
+            push_comparison(query, text, number, *relation, operand);
+        }
+        Some(Value::Any(operands)) => {
+            query.push(" AND (1 = 0");
+            for operand in *operands {
+                query.push(" OR ");
+                push_comparison(query, text, number, Relation::Equal, operand);
+            }
+            query.push(")");
+        }
+        Some(Value::Matching(expression)) => {
+            query.push(" AND ");
+            query.push(text);
+            query.push(" REGEXP ");
+            query.push_bind((*expression).to_owned());
+        }
+    }
+    query.push(")");
+}
+
+fn push_comparison(
+    query: &mut QueryBuilder<Db>,
+    text: &'static str,
+    number: &'static str,
+    relation: Relation,
+    operand: &Operand,
+) {
+    query.push(match operand {
+        Operand::Text(_) => text,
+        Operand::Number(_) | Operand::Time(_) => number,
+    });
+    query.push(match relation {
+        Relation::Equal => " = ",
+        Relation::Greater => " > ",
+        Relation::GreaterOrEqual => " >= ",
+        Relation::Less => " < ",
+        Relation::LessOrEqual => " <= ",
+    });
+    match operand {
+        Operand::Text(text) => query.push_bind(text.clone()),
+        Operand::Number(number) => query.push_bind(*number),
+        Operand::Time(time) => query.push_bind(*time),
+    };
+}
+
+fn push_order(query: &mut QueryBuilder<Db>, order: &Order) {
+    let direction = if order.descending {
+        " DESC, "
+    } else {
+        " ASC, "
+    };
+    match &order.subject {
+        Subject::Attribute { scope, name } => {
+            for column in ["number", "text"] {
+                query.push("(SELECT a.");
+                query.push(column);
+                query.push(" FROM attributes a WHERE a.device_id = d.id AND a.position <= 0 AND a.scope = ");
+                query.push_bind(*scope);
+                query.push(" AND a.name = ");
+                query.push_bind(name.clone());
+                query.push(")");
+                query.push(direction);
+            }
+        }
+        subject @ (Subject::Status
+        | Subject::Group
+        | Subject::Created
+        | Subject::Updated
+        | Subject::CheckIn) => {
+            query.push(column(subject));
+            query.push(direction);
+        }
+    }
+}
+
+/// The column of a subject that is not an attribute.
+fn column(subject: &Subject) -> &'static str {
+    match subject {
+        Subject::Status => "d.status",
+        Subject::Group => "d.group_name",
+        Subject::Created => "d.created",
+        Subject::Updated => UPDATED,
+        Subject::CheckIn => "c.at",
+        Subject::Attribute { .. } => "NULL",
+    }
+}
+
+/// A pattern for `LIKE ... ESCAPE '\\'` that matches what contains `text`.
+pub(super) fn containing(text: &str) -> String {
+    let text = text
+        .replace('\\', "\\\\")
+        .replace('%', "\\%")
+        .replace('_', "\\_");
+    format!("%{text}%")
+}

@@ -1,0 +1,246 @@
+//! The one task that writes.
+//!
+//! Each commit waits for the disk. Works that arrive meanwhile go into the next transaction together, so a thousand
+//! enrolments a second cost a few dozen flushes. A work that fails is undone alone (it runs in a savepoint).
+
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use log::{debug, error, warn};
+use sqlx::Connection as _;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Connection, Error, Id, Store};
+
+/// What a transaction changed, as far as something in memory depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Who a device is, whether it is let in, or that it is to be offered something again.
+    Device(Id),
+    /// There is a new deployment.
+    Deployments,
+    /// Users or their tokens.
+    Users,
+}
+
+/// Hears of what changed: after it is durable, before anybody is answered.
+pub type Watcher = Box<dyn Fn(&[Change]) + Send + Sync>;
+
+/// The connection of a work, and what it changed so far.
+pub struct Tx {
+    connection: Connection,
+    changes: Vec<Change>,
+}
+
+impl Tx {
+    /// The connection.
+    pub fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// Notes that something in memory is no longer right.
+    pub fn changed(&mut self, change: Change) {
+        self.changes.push(change);
+    }
+}
+
+impl Store {
+    /// Has `work` done in a transaction of the writer, and waits until that is durable. If `work` fails nothing of it
+    /// was done.
+    ///
+    /// # Errors
+    /// Those of `work`, and of the commit.
+    pub(super) async fn write<T, W>(&self, work: W) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        W: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, Error>> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Pending {
+            work: Some(work),
+            result: None,
+            reply,
+        });
+        self.writer.send(job).await?;
+        answer.await.map_err(|_| Error::Stopped)?
+    }
+}
+
+/// Works in one transaction.
+const BATCH: usize = 256;
+
+/// How long works are added to a transaction before it is committed.
+const BATCH_TIME: Duration = Duration::from_millis(20);
+
+/// Works that wait for the writer; who comes then waits with the request.
+const QUEUE: usize = 1024;
+
+/// The way to the writing task.
+pub(super) struct Writer {
+    jobs: mpsc::Sender<Message>,
+}
+
+enum Message {
+    Work(Box<dyn Job>),
+    Stop(oneshot::Sender<()>),
+}
+
+impl Writer {
+    pub(super) fn start(connection: Connection, watcher: Watcher) -> Self {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let tx = Tx {
+            connection,
+            changes: Vec::new(),
+        };
+        tokio::spawn(run(tx, queue, watcher));
+        Self { jobs }
+    }
+
+    async fn send(&self, job: Box<dyn Job>) -> Result<(), Error> {
+        self.jobs
+            .send(Message::Work(job))
+            .await
+            .map_err(|_| Error::Stopped)
+    }
+
+    /// Waits for all works handed in so far, and ends the task.
+    pub(super) async fn stop(&self) {
+        let (done, stopped) = oneshot::channel();
+        if self.jobs.send(Message::Stop(done)).await.is_ok() {
+            // If the sender is gone so is the task.
+            let _ = stopped.await;
+        }
+    }
+}
+
+async fn run(mut tx: Tx, mut queue: mpsc::Receiver<Message>, watcher: Watcher) {
+    let mut stop = None;
+    while stop.is_none() {
+        match queue.recv().await {
+            Some(Message::Work(first)) => {
+                stop = batch(&mut tx, first, &mut queue, &watcher).await;
+            }
+            Some(Message::Stop(done)) => stop = Some(done),
+            None => break,
+        }
+    }
+    if let Err(err) = tx.connection.close().await {
+        warn!("cannot close the database: {err}");
+    }
+    if let Some(done) = stop {
+        // Whoever asked may have given up waiting.
+        let _ = done.send(());
+    }
+}
+
+/// One transaction, with as many works as are waiting.
+async fn batch(
+    tx: &mut Tx,
+    first: Box<dyn Job>,
+    queue: &mut mpsc::Receiver<Message>,
+    watcher: &Watcher,
+) -> Option<oneshot::Sender<()>> {
+    let begun = Instant::now();
+    let mut stop = None;
+    let mut jobs = Vec::new();
+    let mut outcome = execute(tx, "BEGIN IMMEDIATE").await;
+    let mut next = Some(first);
+    while let Some(mut job) = next {
+        next = None;
+        if outcome.is_ok() {
+            outcome = attempt(tx, job.as_mut()).await;
+        }
+        jobs.push(job);
+        if outcome.is_ok() && jobs.len() < BATCH && begun.elapsed() < BATCH_TIME {
+            match queue.try_recv() {
+                Ok(Message::Work(job)) => next = Some(job),
+                Ok(Message::Stop(done)) => stop = Some(done),
+                Err(_) => {}
+            }
+        }
+    }
+    if outcome.is_ok() {
+        outcome = execute(tx, "COMMIT").await;
+    }
+    match &outcome {
+        Ok(()) => watcher(&tx.changes),
+        Err(err) => {
+            error!("cannot write to the database: {err}");
+            if let Err(err) = execute(tx, "ROLLBACK").await {
+                debug!("no transaction to roll back: {err}");
+            }
+        }
+    }
+    tx.changes.clear();
+    for job in jobs {
+        job.reply(outcome.is_ok());
+    }
+    stop
+}
+
+/// Runs one work; a work that fails leaves nothing behind.
+async fn attempt(tx: &mut Tx, job: &mut dyn Job) -> Result<(), sqlx::Error> {
+    let changes = tx.changes.len();
+    execute(tx, "SAVEPOINT work").await?;
+    if !job.run(tx).await {
+        tx.changes.truncate(changes);
+        execute(tx, "ROLLBACK TO SAVEPOINT work").await?;
+    }
+    execute(tx, "RELEASE SAVEPOINT work").await
+}
+
+async fn execute(tx: &mut Tx, statement: &'static str) -> Result<(), sqlx::Error> {
+    sqlx::query(statement)
+        .execute(&mut tx.connection)
+        .await
+        .map(|_| ())
+}
+
+/// A work and the one who waits for it.
+trait Job: Send {
+    /// Runs it; whether it did what it was to do.
+    fn run<'j>(&'j mut self, tx: &'j mut Tx) -> BoxFuture<'j, bool>;
+    /// Hands out the result.
+    fn reply(self: Box<Self>, committed: bool);
+}
+
+struct Pending<T, W> {
+    work: Option<W>,
+    result: Option<Result<T, Error>>,
+    reply: oneshot::Sender<Result<T, Error>>,
+}
+
+impl<T, W> Job for Pending<T, W>
+where
+    T: Send + 'static,
+    W: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, Error>> + Send,
+{
+    fn run<'j>(&'j mut self, tx: &'j mut Tx) -> BoxFuture<'j, bool> {
+        async move {
+            let Some(work) = self.work.take() else {
+                return false;
+            };
+            // One bad request must not end the task that writes for all others.
+            let result = AssertUnwindSafe(work(tx))
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| Err(Error::corrupt("a work of the writer panicked")));
+            let done = result.is_ok();
+            self.result = Some(result);
+            done
+        }
+        .boxed()
+    }
+
+    fn reply(self: Box<Self>, committed: bool) {
+        let result = match self.result {
+            Some(Err(err)) => Err(err),
+            Some(Ok(value)) if committed => Ok(value),
+            Some(Ok(_)) | None => Err(Error::NotCommitted),
+        };
+        // The request may be gone; what was done stands.
+        let _ = self.reply.send(result);
+    }
+}
