@@ -15,13 +15,16 @@ use super::disk::Disk;
 use super::guest::Guest;
 use super::machine::Machine;
 use crate::disk_image::{self, Chain, Layout, MIB, Plan, Settings, Sizes, Table, Taken, build};
-use crate::faulty::{Fault, FaultyServer, Files};
+use crate::faulty::{Fault, FaultyServer, Files, Request};
 
 /// What the virtual machines' device type is.
 const DEVICE_TYPE: &str = "virtual";
 
 /// The time that every image is given: 2024-01-01.
 const TIME: u64 = 1_704_067_200;
+
+/// The release that machines come with.
+pub(crate) const FIRST: &str = "release-1";
 
 /// What becomes of a release that is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,10 +48,20 @@ pub enum Kind {
 pub struct Release {
     /// Its name.
     pub name: String,
+    /// The file of its artifact.
+    pub artifact: String,
     /// The length of its root file system.
     pub length: u64,
     /// Its SHA-256.
     pub sha256: String,
+}
+
+impl Release {
+    /// Its address, as machines see it.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("https://{SERVER_NAME}/{}", self.artifact)
+    }
 }
 
 /// The states whose scripts can stand still.
@@ -63,8 +76,8 @@ const HOLDS: [&str; 8] = [
     "ArtifactFailure_Leave",
 ];
 
-/// Decides what goes wrong with the download of an artifact.
-type Wrong = Arc<Mutex<Option<Fault>>>;
+/// What goes wrong with the next download of an artifact.
+type Wrong = Arc<Mutex<BTreeMap<String, Fault>>>;
 
 /// The means to make and update machines of one kind.
 pub struct Lab {
@@ -93,9 +106,9 @@ impl Lab {
             &dir.join("server.crt"),
             &dir.join("server.key"),
             Arc::new(Files(www)),
-            Arc::new(move |_: &_, _| {
+            Arc::new(move |request: &Request, _| {
                 let mut wrong = decides.lock().unwrap_or_else(PoisonError::into_inner);
-                wrong.take().unwrap_or(Fault::None)
+                wrong.remove(&request.path).unwrap_or(Fault::None)
             }),
         )?;
         let mut lab = Lab {
@@ -134,15 +147,6 @@ impl Lab {
         ))
     }
 
-    /// The address of a release, as machines see it. It is made if need be.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub fn address(&self, name: &str, kind: Kind) -> Result<String> {
-        self.release(name, kind)?;
-        Ok(format!("https://{SERVER_NAME}/{}", artifact(name, kind)))
-    }
-
     /// A release, made if need be.
     ///
     /// # Errors
@@ -154,50 +158,52 @@ impl Lab {
         if let Some(release) = releases.get(&key) {
             return Ok(release.clone());
         }
-        let artifact = self.dir.join("www").join(artifact(name, kind));
         let work = tempfile::tempdir_in(&self.dir)?;
-        let plan = self.plan(name, kind, work.path(), Some(artifact))?;
-        let built =
-            build(&plan).with_context(|| format!("cannot make the release {name} ({kind:?})"))?;
-        let release = Release {
-            name: name.to_owned(),
-            length: built.root_length,
-            sha256: built.root_sha256,
-        };
+        let (release, _) = self.make(name, kind, work.path())?;
         releases.insert(key, release.clone());
         Ok(release)
     }
 
-    /// The next answer of the server goes wrong like this.
-    pub fn next_answer(&self, fault: Fault) {
+    /// The release of this name that has been made.
+    #[must_use]
+    pub fn made(&self, name: &str) -> Option<Release> {
+        let releases = self.releases.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut releases = releases.values();
+        releases.find(|release| release.name == name).cloned()
+    }
+
+    /// The next download of this release goes wrong like this.
+    pub fn spoil_download(&self, release: &Release, fault: Fault) {
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-        *wrong = Some(fault);
+        wrong.insert(format!("/{}", release.artifact), fault);
     }
 
     fn first_release(&mut self) -> Result<()> {
-        let mut plan = self.plan("release-1", Kind::Whole, &self.dir, None)?;
-        plan.artifact = Some(
-            self.dir
-                .join("www")
-                .join(artifact("release-1", Kind::Whole)),
-        );
-        let built = build(&plan).context("cannot make the disk image")?;
-        self.layout = built.layout;
-        let release = Release {
-            name: "release-1".to_owned(),
-            length: built.root_length,
-            sha256: built.root_sha256,
-        };
-        let releases = self
-            .releases
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
-        releases.insert(("release-1".to_owned(), Kind::Whole), release);
+        let (release, layout) = self.make(FIRST, Kind::Whole, &self.dir)?;
+        self.layout = layout;
+        let releases = self.releases.get_mut();
+        let releases = releases.unwrap_or_else(PoisonError::into_inner);
+        releases.insert((FIRST.to_owned(), Kind::Whole), release);
         Ok(())
     }
 
+    fn make(&self, name: &str, kind: Kind, work: &Path) -> Result<(Release, Layout)> {
+        let artifact = format!("{name}-{kind:?}.mender").to_lowercase();
+        let mut plan = self.plan(name, kind, work)?;
+        plan.artifact = Some(self.dir.join("www").join(&artifact));
+        let built =
+            build(&plan).with_context(|| format!("cannot make the release {name} ({kind:?})"))?;
+        let release = Release {
+            name: name.to_owned(),
+            artifact,
+            length: built.root_length,
+            sha256: built.root_sha256,
+        };
+        Ok((release, built.layout))
+    }
+
     /// How a release is made; the disk image goes into `work`.
-    fn plan(&self, name: &str, kind: Kind, work: &Path, artifact: Option<PathBuf>) -> Result<Plan> {
+    fn plan(&self, name: &str, kind: Kind, work: &Path) -> Result<Plan> {
         let said = |file: &str, text: &str| -> Result<PathBuf> {
             let path = work.join(file);
             #[expect(clippy::disallowed_methods, reason = "a file of a test")]
@@ -238,7 +244,7 @@ impl Lab {
             root: self.guest.base.clone(),
             output: work.join("disk.img"),
             root_output: None,
-            artifact,
+            artifact: None,
             release: disk_image::Release {
                 name: name.to_owned(),
                 device_type: DEVICE_TYPE.to_owned(),
@@ -273,11 +279,6 @@ impl Lab {
             time: TIME,
         })
     }
-}
-
-/// What the file of a release is called.
-fn artifact(name: &str, kind: Kind) -> String {
-    format!("{name}-{kind:?}.mender").to_lowercase()
 }
 
 fn sizes(board: Board) -> Sizes {
