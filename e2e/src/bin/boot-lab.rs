@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::{Parser, Subcommand};
-use tandem_e2e::vm::{Board, Lab, SCENARIOS, Scenario, Stage, Tally, Victim};
+use tandem_e2e::vm::{
+    Board, Kind, Lab, Scenario, Stage, Tally, Updates, Victim, await_end, deploy, enrol, scenarios,
+};
 
 /// Plays what can become of an update on whole machines: a boot loader, a kernel, Tandem
 ///
@@ -45,6 +47,8 @@ enum Verb {
         #[arg(long)]
         list: bool,
     },
+    /// Show a device that is enrolled, updated over HTTPS, and comes back on the new release
+    Show,
     /// Cut the power at random instants while machines update themselves
     Cuts {
         /// How many cuts
@@ -95,7 +99,7 @@ fn run(cli: &Cli) -> Result<()> {
             jobs,
             list,
         } => {
-            let chosen: Vec<Scenario> = SCENARIOS
+            let chosen: Vec<Scenario> = scenarios()
                 .into_iter()
                 .filter(|scenario| scenario.is_for(cli.board) && (scenario.usual || !usual))
                 .filter(|scenario| {
@@ -108,8 +112,9 @@ fn run(cli: &Cli) -> Result<()> {
                 }
                 return Ok(());
             }
-            play(cli.board, dir, &chosen, *jobs)
+            play_all(cli.board, dir, &chosen, *jobs)
         }
+        Verb::Show => show(cli.board, dir),
         Verb::Cuts {
             count,
             seed,
@@ -126,14 +131,43 @@ fn run(cli: &Cli) -> Result<()> {
                 None => End::After(*count),
             };
             let longest = Duration::from_secs(*longest);
-            cut(&Lab::new(cli.board, dir)?, *seed, &end, longest, *jobs)
+            cut(
+                &Lab::new(cli.board, dir, Updates::ByHand)?,
+                *seed,
+                &end,
+                longest,
+                *jobs,
+            )
         }
     }
 }
 
-/// Plays them, some at the same time, and says what came of each.
-fn play(board: Board, dir: &Path, scenarios: &[Scenario], jobs: usize) -> Result<()> {
-    let lab = Lab::new(board, dir)?;
+/// Those without the server at the same time; those with it each with a server of its own.
+fn play_all(board: Board, dir: &Path, scenarios: &[Scenario], jobs: usize) -> Result<()> {
+    let (managed, by_hand): (Vec<Scenario>, Vec<Scenario>) =
+        scenarios.iter().partition(|scenario| scenario.managed);
+    let mut failed = Vec::new();
+    if !by_hand.is_empty() {
+        let lab = Lab::new(board, &dir.join("by-hand"), Updates::ByHand)?;
+        failed = play(&lab, &by_hand, jobs);
+    }
+    for scenario in managed {
+        let lab = Lab::new(board, &dir.join(scenario.name), Updates::FromServer)?;
+        failed.extend(play(&lab, &[scenario], 1));
+    }
+    let passed = scenarios.len().saturating_sub(failed.len());
+    writeln!(stdout(), "{passed} passed, {} failed", failed.len())?;
+    ensure!(
+        failed.is_empty(),
+        "these failed: {}; with --dir DIR the consoles of their machines are kept there",
+        failed.join(", ")
+    );
+    Ok(())
+}
+
+/// Plays them, some at the same time, and says what came of each. Those that failed.
+fn play(lab: &Lab, scenarios: &[Scenario], jobs: usize) -> Vec<&'static str> {
+    let board = lab.board();
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -141,7 +175,7 @@ fn play(board: Board, dir: &Path, scenarios: &[Scenario], jobs: usize) -> Result
             scope.spawn(|| {
                 while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let start = Instant::now();
-                    let (boots, outcome) = perform(&lab, scenario);
+                    let (boots, outcome) = perform(lab, scenario);
                     let time = start.elapsed().as_secs();
                     let word = if outcome.is_ok() { "ok    " } else { "FAILED" };
                     let mut line = format!(
@@ -161,15 +195,7 @@ fn play(board: Board, dir: &Path, scenarios: &[Scenario], jobs: usize) -> Result
             });
         }
     });
-    let failed = failed.into_inner().unwrap_or_default();
-    let passed = scenarios.len().saturating_sub(failed.len());
-    writeln!(stdout(), "{passed} passed, {} failed", failed.len())?;
-    ensure!(
-        failed.is_empty(),
-        "these failed: {}; with --dir DIR their consoles are in DIR/NAME/console.log",
-        failed.join(", ")
-    );
-    Ok(())
+    failed.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One scenario: how often its machine came up, and whether all was as it must be.
@@ -242,4 +268,32 @@ fn cut(lab: &Lab, seed: u64, end: &End, longest: Duration, jobs: u32) -> Result<
         start.elapsed().as_secs()
     )?;
     outcomes.into_iter().collect()
+}
+
+/// A device's first update, with its console.
+fn show(board: Board, dir: &Path) -> Result<()> {
+    let say = |words: &str| writeln!(stdout(), "\n== {words}");
+    say("a disk image, two releases and a server; the first time they have to be built")?;
+    let lab = Lab::new(board, dir, Updates::FromServer)?;
+    let mut stage = Stage::new(&lab, "device")?;
+    stage.machine.show();
+    let first = stage.first()?;
+    let second = lab.release("release-2", Kind::Whole)?;
+    say("power on: the boot loader starts root part 2")?;
+    stage.start_with(2, &first)?;
+    say("the device knocks at the server, and is let in")?;
+    enrol(&mut stage)?;
+    say("release-2 is deployed to all devices")?;
+    deploy(&mut stage, &second)?;
+    let up = stage.comes_up_with(3, &second)?;
+    say(&format!(
+        "the device is back on {} from root part {}",
+        up.release, up.part
+    ))?;
+    await_end(&mut stage, &second, "success")?;
+    say("the server knows:")?;
+    let fleet = lab.fleet().context("there is a server")?;
+    writeln!(stdout(), "{}", fleet.admin(&["deployment", "list"])?)?;
+    writeln!(stdout(), "{}", fleet.admin(&["device", "list"])?)?;
+    Ok(())
 }

@@ -41,7 +41,7 @@ pub struct Tally {
     pub starts: u32,
     /// Updates that were committed.
     pub committed: u32,
-    /// Starts at which the release before a trial was back.
+    /// Installed updates whose trial the power cut ended: the release before was back.
     pub fell_back: u32,
 }
 
@@ -87,6 +87,8 @@ pub struct Victim<'a> {
     phase: Phase,
     /// The release that was last seen settled.
     last: Option<String>,
+    /// Another one has been installed since.
+    tried: bool,
     tally: Tally,
 }
 
@@ -100,6 +102,7 @@ impl<'a> Victim<'a> {
             longest,
             phase: Phase::Starting,
             last: None,
+            tried: false,
             tally: Tally::default(),
         }
     }
@@ -149,18 +152,18 @@ impl<'a> Victim<'a> {
         self.tally.starts = self.tally.starts.saturating_add(1);
         loop {
             self.phase = Phase::Resuming;
-            let trial = self.stage.variable("upgrade_available")? == "1";
             let (part, runs) = self.stage.settle(at)?;
             match &self.last {
                 Some(last) if *last != runs.name => {
                     self.tally.committed = self.tally.committed.saturating_add(1);
                 }
-                Some(_) if trial => {
+                Some(_) if self.tried => {
                     self.tally.fell_back = self.tally.fell_back.saturating_add(1);
                 }
                 Some(_) | None => {}
             }
             self.last = Some(runs.name.clone());
+            self.tried = false;
 
             self.phase = Phase::Installing;
             let first = self.stage.first()?;
@@ -169,6 +172,7 @@ impl<'a> Victim<'a> {
                 false => first,
             };
             self.stage.install(&next)?;
+            self.tried = true;
 
             self.phase = Phase::Trying;
             self.stage.reboot()?;

@@ -67,6 +67,7 @@ impl Guest {
             let path = format!("etc/init.d/{script}");
             tree.file(&path, &self.scripts.join(script), 0o755)?;
         }
+        tree.file("etc/tandem/identity", &self.scripts.join("identity"), 0o755)?;
         tree.file("etc/inittab", &self.scripts.join("inittab"), 0o644)?;
         let mut modules: Vec<PathBuf> = fs::read_dir(parts.join("modules"))?
             .map(|entry| Ok(entry?.path()))
@@ -93,13 +94,14 @@ impl Guest {
     }
 }
 
-const DIRECTORIES: [&str; 17] = [
+const DIRECTORIES: [&str; 18] = [
     "bin",
     "boot",
     "data",
     "dev",
     "etc",
     "etc/init.d",
+    "etc/tandem",
     "lib",
     "lib/modules",
     "proc",

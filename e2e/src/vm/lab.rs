@@ -12,6 +12,7 @@ use tandem_artifact::Compressor;
 
 use super::board::{Board, SERVER_NAME};
 use super::disk::Disk;
+use super::fleet::Fleet;
 use super::guest::Guest;
 use super::machine::Machine;
 use crate::disk_image::{self, Chain, Layout, MIB, Plan, Settings, Sizes, Table, Taken, build};
@@ -22,6 +23,24 @@ const DEVICE_TYPE: &str = "virtual";
 
 /// The time that every image is given: 2024-01-01.
 const TIME: u64 = 1_704_067_200;
+
+/// Where updates come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Updates {
+    /// Whoever is at the console gives the address; a server has the files.
+    ByHand,
+    /// From the real server.
+    FromServer,
+}
+
+/// What a device of the real server is told: nobody wants to wait in a test.
+const MANAGED: [&str; 5] = [
+    "identity_script = \"/etc/tandem/identity\"",
+    "update_poll_interval_seconds = 5",
+    "inventory_poll_interval_seconds = 60",
+    "retry_poll_interval_seconds = 3",
+    "retry_poll_count = 3",
+];
 
 /// The release that machines come with.
 pub(crate) const FIRST: &str = "release-1";
@@ -39,6 +58,8 @@ pub enum Kind {
     NoKernel,
     /// Its health check says no.
     Unwell,
+    /// It has no network.
+    Alone,
     /// Its state scripts stand still where `/data/hold` says.
     Holds,
 }
@@ -85,6 +106,7 @@ pub struct Lab {
     dir: PathBuf,
     guest: Guest,
     server: FaultyServer,
+    fleet: Option<Fleet>,
     wrong: Wrong,
     layout: Layout,
     releases: Mutex<BTreeMap<(String, Kind), Release>>,
@@ -95,7 +117,7 @@ impl Lab {
     ///
     /// # Errors
     /// When something cannot be fetched, built or made.
-    pub fn new(board: Board, dir: &Path) -> Result<Lab> {
+    pub fn new(board: Board, dir: &Path, updates: Updates) -> Result<Lab> {
         let www = dir.join("www");
         fs::create_dir_all(&www).with_context(|| format!("cannot make {}", www.display()))?;
         let guest = Guest::prepare(board, dir)?;
@@ -116,10 +138,14 @@ impl Lab {
             dir: dir.to_owned(),
             guest,
             server,
+            fleet: None,
             wrong,
             layout: Layout::new(&sizes(board))?,
             releases: Mutex::default(),
         };
+        if updates == Updates::FromServer {
+            lab.fleet = Some(Fleet::start(dir)?);
+        }
         lab.first_release()?;
         Ok(lab)
     }
@@ -139,12 +165,11 @@ impl Lab {
         fs::create_dir_all(&dir)?;
         let disk = Disk::new(&self.dir.join("disk.img"), self.layout);
         let disk = disk.copy_to(&dir.join("disk.img"))?;
-        Ok(Machine::new(
-            self.board,
-            disk,
-            &dir,
-            Some(self.server.port()),
-        ))
+        let port = match &self.fleet {
+            Some(fleet) => fleet.port,
+            None => self.server.port(),
+        };
+        Ok(Machine::new(self.board, disk, &dir, Some(port)))
     }
 
     /// A release, made if need be.
@@ -162,6 +187,18 @@ impl Lab {
         let (release, _) = self.make(name, kind, work.path())?;
         releases.insert(key, release.clone());
         Ok(release)
+    }
+
+    /// The real server, if updates come from there.
+    #[must_use]
+    pub fn fleet(&self) -> Option<&Fleet> {
+        self.fleet.as_ref()
+    }
+
+    /// Where the artifact of a release is.
+    #[must_use]
+    pub fn artifact_path(&self, release: &Release) -> PathBuf {
+        self.dir.join("www").join(&release.artifact)
     }
 
     /// The release of this name that has been made.
@@ -218,6 +255,7 @@ impl Lab {
         let mut scripts = Vec::new();
         match kind {
             Kind::Whole | Kind::NoKernel => {}
+            Kind::Alone => files.push((said("no-network", "")?, "/etc/no-network".into())),
             Kind::Hangs => files.push((script("hang"), "/etc/init.d/start".into())),
             Kind::Panics => files.push((script("panic"), "/etc/init.d/start".into())),
             Kind::Unwell => {
@@ -229,6 +267,7 @@ impl Lab {
                 }
             }
         }
+        let managed = self.fleet.is_some();
         let hook = match self.board.watchdog_hook() {
             Some(hook) => Some(said("hook", &hook)?),
             None => None,
@@ -236,7 +275,7 @@ impl Lab {
         // Only a boot loader that needs no kernel from the root part does without one.
         let (chain, kernel) = match kind {
             Kind::NoKernel => (Chain::Uboot, None),
-            Kind::Whole | Kind::Hangs | Kind::Panics | Kind::Unwell | Kind::Holds => {
+            Kind::Whole | Kind::Hangs | Kind::Panics | Kind::Unwell | Kind::Alone | Kind::Holds => {
                 (self.board.chain(), Some(self.guest.kernel.clone()))
             }
         };
@@ -266,10 +305,13 @@ impl Lab {
             kernel_arguments: self.board.kernel_arguments().to_owned(),
             writable_root: false,
             settings: Settings {
-                server_url: None,
+                server_url: managed.then(|| format!("https://{SERVER_NAME}")),
                 server_certificate: Some(self.dir.join("server.crt")),
                 verify_key: Some(self.dir.join("signer.pub")),
-                lines: Vec::new(),
+                lines: match managed {
+                    true => MANAGED.map(str::to_owned).to_vec(),
+                    false => Vec::new(),
+                },
             },
             files,
             boot_files: Vec::new(),

@@ -22,6 +22,7 @@ pub struct Machine {
     server: Option<u16>,
     running: Option<Running>,
     commands: u32,
+    shown: bool,
     /// How often the power was cut.
     pub cuts: u32,
 }
@@ -57,6 +58,7 @@ impl Machine {
             server,
             running: None,
             commands: 0,
+            shown: false,
             cuts: 0,
         }
     }
@@ -125,6 +127,11 @@ impl Machine {
         Ok(())
     }
 
+    /// Shows on standard output what its console says, from now on.
+    pub fn show(&mut self) {
+        self.shown = true;
+    }
+
     /// Whether the machine is off.
     #[must_use]
     pub fn is_off(&self) -> bool {
@@ -140,14 +147,22 @@ impl Machine {
         &mut self,
         what: &str,
         limit: Duration,
-        wanted: impl FnMut(&str) -> Option<T>,
+        mut wanted: impl FnMut(&str) -> Option<T>,
     ) -> Result<T> {
+        let shown = self.shown;
         let running = self.running()?;
         let now = Instant::now();
         let end = now.checked_add(limit).unwrap_or(now);
         let planned = running.cut_at.filter(|&at| at < end);
         let until = planned.unwrap_or(end);
-        match running.console.wait(until, wanted) {
+        let mut seen = |line: &str| {
+            if shown {
+                // Whether anybody watches does not matter.
+                drop(writeln!(std::io::stdout(), "  | {line}"));
+            }
+            wanted(line)
+        };
+        match running.console.wait(until, &mut seen) {
             Ok(found) => Ok(found),
             Err(Silence::TimeUp) if planned.is_some() => {
                 self.cut();

@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 use super::board::Board;
 use super::dice::Dice;
 use super::lab::Kind;
+use super::managed::MANAGED;
 use super::stage::Stage;
 use crate::faulty::Fault;
 
@@ -18,6 +19,8 @@ pub struct Scenario {
     pub name: &'static str,
     /// Among those that every check runs.
     pub usual: bool,
+    /// With the real server.
+    pub managed: bool,
     play: fn(&mut Stage) -> Result<()>,
     on: fn(Board) -> bool,
 }
@@ -42,12 +45,22 @@ const fn scenario(name: &'static str, play: fn(&mut Stage) -> Result<()>) -> Sce
     Scenario {
         name,
         usual: false,
+        managed: false,
         play,
         on: |_| true,
     }
 }
 
 impl Scenario {
+    pub(super) const fn managed(
+        name: &'static str,
+        play: fn(&mut Stage) -> Result<()>,
+    ) -> Scenario {
+        let mut made = scenario(name, play);
+        made.managed = true;
+        made
+    }
+
     const fn usual(mut self) -> Scenario {
         self.usual = true;
         self
@@ -61,7 +74,13 @@ impl Scenario {
 }
 
 /// All of them.
-pub const SCENARIOS: [Scenario; 24] = [
+#[must_use]
+pub fn scenarios() -> Vec<Scenario> {
+    BY_HAND.into_iter().chain(MANAGED).collect()
+}
+
+/// Those without the real server.
+const BY_HAND: [Scenario; 24] = [
     scenario("a_committed_update_stays", committed).usual(),
     scenario("an_update_without_commit_falls_back", not_committed).usual(),
     scenario("a_kernel_panic_falls_back", |stage| {

@@ -154,7 +154,7 @@ impl<'a> Stage<'a> {
     /// When it cannot be read.
     pub fn variable(&mut self, name: &str) -> Result<String> {
         let command = match self.machine.board() {
-            Board::Arm64 | Board::X86 => format!("fw_printenv -n {name}"),
+            Board::Arm64 | Board::X86 => format!("fw_printenv -n {name} 2> /dev/null"),
             Board::Uefi => {
                 format!("sed -n 's/^{name}=//p' /boot/efi/grub-mender-grubenv/mender_grubenv1/env")
             }
