@@ -4,13 +4,19 @@
 # Debian packages by what they are for.
 packages_build=(build-essential pkg-config)
 packages_demo=(e2fsprogs openssl)
-packages_check=(grub-common libubootenv-tool u-boot-tools mender-artifact mender-client strace shellcheck zstd
+packages_check=(grub-common libubootenv-tool u-boot-tools mender-artifact mender-client mender-cli strace shellcheck zstd
     xz-utils busybox curl wget file man-db whiptail dialog iproute2 util-linux dpkg python3 libarchive-tools)
+packages_bench=(swupdate rauc squashfs-tools dbus-bin dbus-daemon cpio binutils mount)
+packages_load=(nginx-light python3-venv)
 
-# Installs, as root, what is missing of the packages for $1 (demo or check); others are told.
+# Installs, as root, what is missing of the packages for $1 (demo, check, bench or load); others are told.
 need_tools() {
     local wanted=("${packages_build[@]}" "${packages_demo[@]}") missing=() package
-    [ "$1" = demo ] || wanted+=("${packages_check[@]}")
+    case $1 in
+        check) wanted+=("${packages_check[@]}") ;;
+        bench) wanted+=("${packages_bench[@]}") ;;
+        load) wanted+=("${packages_load[@]}") ;;
+    esac
     for package in "${wanted[@]}"; do
         dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null | grep -qx installed \
             || missing+=("$package")

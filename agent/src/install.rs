@@ -122,7 +122,7 @@ fn overlapped(
 fn read_all(
     payload: &mut impl Read,
     spare: &Receiver<Block>,
-    stages: [SyncSender<Arc<Block>>; 2],
+    [to_hash, to_write]: [SyncSender<Arc<Block>>; 2],
     progress: &mut Progress,
     interrupted: impl Fn() -> bool,
 ) -> Result<()> {
@@ -136,9 +136,9 @@ fn read_all(
         }
         offset = offset.saturating_add(block.bytes().len() as u64);
         let block = Arc::new(block);
-        for stage in &stages {
-            stage.send(Arc::clone(&block))?;
-        }
+        to_hash.send(Arc::clone(&block))?;
+        // Not a clone: who holds the last one gives the block back, and that must be a stage.
+        to_write.send(block)?;
         progress.at(offset);
     }
 }
@@ -148,5 +148,34 @@ fn give_back(block: Arc<Block>, free: &Sender<Block>) {
     if let Some(block) = Arc::into_inner(block) {
         // Nobody waits for it any more when the payload has ended.
         let _ = free.send(block);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partition::BLOCK;
+
+    /// The stages do nothing but give back, and so are always done with a block before the reader
+    /// is. The reader has a block for every piece, so that a loss fails the test, not hangs it.
+    #[test]
+    fn every_block_comes_back() {
+        const PIECES: u64 = 128;
+        let (free, spare) = channel();
+        for _ in 0..=PIECES {
+            free.send(Block::new()).unwrap();
+        }
+        let mut payload = std::io::repeat(0).take(PIECES * BLOCK as u64);
+        thread::scope(|scope| {
+            let stages = [(); 2].map(|()| {
+                let (to_stage, blocks) = sync_channel::<Arc<Block>>(BLOCKS);
+                let free = free.clone();
+                scope.spawn(move || blocks.iter().for_each(|block| give_back(block, &free)));
+                to_stage
+            });
+            let mut progress = Progress::new("reading", 0);
+            read_all(&mut payload, &spare, stages, &mut progress, || false).unwrap();
+        });
+        assert_eq!(spare.try_iter().count() as u64, PIECES);
     }
 }

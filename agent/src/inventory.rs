@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use log::{debug, warn};
+use tandem_artifact::{ARTIFACT_NAME, Provides};
 
 use crate::identity;
 use crate::key_values::{self, KeyValues, Values};
@@ -14,12 +15,17 @@ use crate::stop::Stop;
 /// What an inventory script's name begins with.
 const PREFIX: &str = "mender-inventory-";
 
-/// The attributes, from every script in the directories and the agent itself. A script that fails
-/// is left out.
+/// The attributes, from every script in the directories and the agent itself; what a script says
+/// wins. A script that fails is left out.
 ///
 /// # Errors
 /// When there are scripts and every one of them fails.
-pub(crate) fn read(dirs: &[PathBuf], stop: &Stop) -> Result<KeyValues> {
+pub(crate) fn read(
+    dirs: &[PathBuf],
+    device_type: String,
+    installed: &Provides,
+    stop: &Stop,
+) -> Result<KeyValues> {
     let mut attributes = KeyValues::new();
     let mut worked = false;
     let mut failure = None;
@@ -39,9 +45,18 @@ pub(crate) fn read(dirs: &[PathBuf], stop: &Stop) -> Result<KeyValues> {
         bail!("every inventory script fails, among them: {err:#}");
     }
     let version = format!("tandem {}", env!("CARGO_PKG_VERSION"));
-    attributes
-        .entry("mender_client_version".to_owned())
-        .or_insert(Values::One(version));
+    let own = [
+        ("mender_client_version", Some(version)),
+        ("device_type", Some(device_type)),
+        (ARTIFACT_NAME, installed.get(ARTIFACT_NAME).cloned()),
+    ];
+    for (name, value) in own {
+        if let Some(value) = value {
+            attributes
+                .entry(name.to_owned())
+                .or_insert(Values::One(value));
+        }
+    }
     Ok(attributes)
 }
 

@@ -65,7 +65,7 @@ impl<'a> Link<'a> {
     /// Does what the device talks to the server for.
     pub(crate) fn sync(&mut self, record: &Record) -> Outcome {
         let done = match self.errand {
-            Errand::Inventory => self.send_inventory(),
+            Errand::Inventory => self.send_inventory(&record.installed),
             Errand::Deployment => self.ask(&record.installed),
         };
         match done {
@@ -78,8 +78,14 @@ impl<'a> Link<'a> {
         }
     }
 
-    fn send_inventory(&mut self) -> Result<Outcome, Trouble> {
-        let attributes = inventory::read(&self.config.inventory_dirs, self.stop)?;
+    fn send_inventory(&mut self, installed: &Provides) -> Result<Outcome, Trouble> {
+        let device_type = device_type::read(&self.config.device_type_file)?;
+        let attributes = inventory::read(
+            &self.config.inventory_dirs,
+            device_type,
+            installed,
+            self.stop,
+        )?;
         self.server.borrow_mut().send_inventory(&attributes)?;
         Ok(Outcome::Done)
     }
@@ -90,6 +96,10 @@ impl<'a> Link<'a> {
             .server
             .borrow_mut()
             .next_deployment(&device_type, installed)?;
+        if offered.is_none() && !self.server.borrow().knows_inventory() {
+            // A server that has just let the device in need not wait hours to know it.
+            self.schedule.wanted(Errand::Inventory, Instant::now());
+        }
         Ok(offered.map_or(Outcome::Done, Outcome::Offered))
     }
 

@@ -19,9 +19,9 @@ use tandem_artifact::{Digest, Sha256};
 use crate::slots::Passive;
 use crate::watchdog;
 
-/// The unit of reading, comparing and writing. Below 256 KiB the system calls show; above 1 MiB
-/// nothing is gained.
-pub(crate) const BLOCK: usize = 1 << 20;
+/// The unit of reading, comparing and writing. Below 256 KiB the system calls show; above 512 KiB
+/// nothing is gained but memory lost.
+pub(crate) const BLOCK: usize = 512 << 10;
 
 /// What `O_DIRECT` asks of addresses, offsets and lengths, on every device in use.
 const ALIGNMENT: usize = 4096;

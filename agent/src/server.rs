@@ -225,6 +225,11 @@ impl<'a> Server<'a> {
         }
     }
 
+    /// Whether who granted the present token knows what the device is like.
+    pub(crate) fn knows_inventory(&self) -> bool {
+        !self.sent_inventory.is_empty()
+    }
+
     /// One request; with a new token if the old one is no good any more.
     fn call(&mut self, method: Method, path: &str, body: Option<&[u8]>) -> Result<Answer, Trouble> {
         let answer = self.call_once(method.clone(), path, body)?;

@@ -6,13 +6,17 @@ mod boot_loader;
 mod device;
 pub mod disk_image;
 pub mod faulty;
+mod fleet_server;
 mod image;
+mod power;
 mod programs;
 pub mod vm;
 mod workshop;
 
 pub use boot_loader::{Booted, boot};
 pub use device::{Device, Setup};
+pub use fleet_server::FleetServer;
 pub use image::make_image;
+pub use power::Powered;
 pub use programs::{installed, program};
 pub use workshop::{Workshop, texts, write_artifact};

@@ -16,6 +16,8 @@ pub struct LogReader {
     name: Vec<u8>,
     /// The message that is being read.
     message: Vec<u8>,
+    /// Whether there was a list of messages at all.
+    listed: bool,
     text: LogText,
 }
 
@@ -73,7 +75,7 @@ impl LogReader {
     /// # Errors
     /// If it was no log.
     pub fn finish(self) -> Result<String, Malformed> {
-        if self.place == Place::End {
+        if self.place == Place::End && self.listed {
             Ok(self.text.finish())
         } else {
             Err(Malformed)
@@ -92,7 +94,10 @@ impl LogReader {
                     self.name.clear();
                     Place::Text { escaped: false }
                 }
-                b'[' if self.name == b"messages" => Place::List,
+                b'[' if self.name == b"messages" => {
+                    self.listed = true;
+                    Place::List
+                }
                 b'[' | b'{' => Place::Other {
                     depth: 1,
                     quoted: false,

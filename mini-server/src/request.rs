@@ -40,6 +40,9 @@ impl Peer {
 /// Bytes of a JSON body.
 pub const JSON_LIMIT: usize = 1 << 20;
 
+/// Bytes of a body that are read although nobody wants them.
+const DISCARDED: usize = 64 << 10;
+
 /// How long the next piece of a body may take.
 pub const STALL: Duration = Duration::from_secs(30);
 
@@ -81,6 +84,22 @@ pub async fn next_piece(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
             }
         }
     }
+}
+
+/// Reads what is left of a small body, so that its sender sees the answer and can go on with the connection: otherwise
+/// it is closed under what is still coming in.
+pub async fn discard(mut body: Body) {
+    let mut left = DISCARDED;
+    let all = async {
+        while let Ok(Some(piece)) = next_piece(&mut body).await {
+            match left.checked_sub(piece.len()) {
+                Some(less) => left = less,
+                None => return,
+            }
+        }
+    };
+    // Who takes longer is not worth the wait.
+    let _ = tokio::time::timeout(Duration::from_secs(1), all).await;
 }
 
 /// A whole body of at most [`JSON_LIMIT`] bytes, as it came.

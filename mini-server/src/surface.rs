@@ -16,7 +16,7 @@ use crate::access::{Access, Operator, Role};
 use crate::app::App;
 use crate::clock::now;
 use crate::reply::Refusal;
-use crate::request::Peer;
+use crate::request::{Peer, discard};
 use crate::sessions::DeviceSession;
 use crate::token::Bearer;
 
@@ -124,6 +124,7 @@ async fn guard(
 ) -> Response {
     let (mut parts, body) = request.into_parts();
     if let Err(refusal) = admit(access, &mut parts).await {
+        discard(body).await;
         return refusal.into_response();
     }
     let request = Request::from_parts(parts, body);

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use tandem_e2e::{Device, Setup, boot, make_image};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use tandem_e2e::{Device, Powered, Setup, boot, make_image};
 
 /// A device in a directory: two root parts, a boot environment, a boot loader
 #[derive(Parser)]
@@ -40,6 +42,11 @@ enum Verb {
     },
     /// Power it up: boot loader, kernel, root file system
     Boot {
+        /// Its directory
+        dir: PathBuf,
+    },
+    /// Switch it on: its daemon runs, and when it reboots it starts again. TERM switches it off.
+    Run {
         /// Its directory
         dir: PathBuf,
     },
@@ -98,6 +105,16 @@ fn run(cli: Cli) -> Result<()> {
                 writeln!(out, "{line}")?;
             }
             writeln!(out, "running root part {}", booted.part)?;
+        }
+        Verb::Run { dir } => {
+            let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
+            signals.thread_block()?;
+            let off = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK)?;
+            let mut device = Powered::on(Device::open(&dir)?, &[])?;
+            while off.read_signal()?.is_none() {
+                device.live()?;
+            }
+            device.go_down()?;
         }
         Verb::Image { image, tree, size } => make_image(&image, &tree, size << 20)?,
     }

@@ -31,8 +31,8 @@ fn deployed(stage: &mut Stage, name: &str, kind: Kind, end: &str) -> Result<()> 
     stage.start_with(2, &first)?;
     enrol(stage)?;
     deploy(stage, &release)?;
-    let (part, runs) = match kind {
-        Kind::Whole => (3, &release),
+    let (part, runs) = match end {
+        "success" => (3, &release),
         _ => (2, &first),
     };
     if kind == Kind::Alone {

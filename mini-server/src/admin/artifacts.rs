@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use axum::body::Body;
 use bytes::Bytes;
 use clap::Subcommand;
@@ -18,7 +18,9 @@ use tandem_artifact::Sha256;
 use super::client::{Client, escape};
 use super::output::{Output, Table, size};
 use super::progress::Progress;
+use crate::exit::{Because, Exit};
 use crate::secret::new_id;
+use crate::store::Id;
 
 const PATH: &str = "/api/management/v1/deployments/artifacts";
 
@@ -253,7 +255,11 @@ async fn find(client: &mut Client, wanted: &str) -> Result<Artifact> {
         .await?;
     match named.as_slice() {
         [one] => Ok(one.clone()),
-        [] => client.get(&format!("{PATH}/{}", escape(wanted))).await,
+        [] if wanted.parse::<Id>().is_ok() => client.get(&format!("{PATH}/{wanted}")).await,
+        [] => Err(anyhow!(Because(
+            Exit::Missing,
+            format!("there is no artifact {wanted:?}")
+        ))),
         _ => bail!(
             "several artifacts are named {wanted:?}: name one by its identifier (see `artifact list`)"
         ),

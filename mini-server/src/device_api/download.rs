@@ -209,7 +209,10 @@ fn file_name(name: &str) -> String {
         }
     };
     let name: String = name.chars().take(100).map(safe).collect();
-    name.trim_start_matches('.').to_owned()
+    match name.trim_start_matches('.') {
+        "" => "artifact".to_owned(),
+        name => name.to_owned(),
+    }
 }
 
 fn header_of(name: header::HeaderName, value: &str) -> HeaderMap {
@@ -323,7 +326,7 @@ mod tests {
             ("release-1.2", "release-1.2"),
             ("../../etc/passwd", "_.._etc_passwd"),
             ("a\"; x=\"b\r\n", "a___x__b__"),
-            ("..", ""),
+            ("..", "artifact"),
             ("été", "_t_"),
         ] {
             assert_eq!(file_name(name), file);

@@ -61,8 +61,13 @@ impl Server {
         };
         server.launch("127.0.0.1:0");
         let last = |prefix: &str| {
-            let line = server.out.iter().find(|line| line.trim_start().starts_with(prefix));
-            line.and_then(|line| line.split_whitespace().last()).unwrap_or_default().to_owned()
+            let line = server
+                .out
+                .iter()
+                .find(|line| line.trim_start().starts_with(prefix));
+            line.and_then(|line| line.split_whitespace().last())
+                .unwrap_or_default()
+                .to_owned()
         };
         let (email, password) = (last("e-mail "), last("password "));
         if !password.is_empty() {
@@ -88,7 +93,11 @@ impl Server {
     }
 
     fn launch(&mut self, listen: &str) {
-        let log = OpenOptions::new().create(true).append(true).open(self.dir.path().join("log")).unwrap();
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join("log"))
+            .unwrap();
         let mut process = Command::new(PROGRAM)
             .arg("serve")
             .args(["--log-level", "debug"])
@@ -135,7 +144,10 @@ impl Server {
 
     /// SIGTERM
     pub fn terminate(&self) {
-        let status = Command::new("kill").arg(self.id().to_string()).status().unwrap();
+        let status = Command::new("kill")
+            .arg(self.id().to_string())
+            .status()
+            .unwrap();
         assert!(status.success());
     }
 
@@ -159,20 +171,38 @@ impl Server {
 
     pub fn memory(&self, line: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
-        let found = status.lines().find_map(|found| found.strip_prefix(line)).unwrap();
-        found.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
+        let found = status
+            .lines()
+            .find_map(|found| found.strip_prefix(line))
+            .unwrap();
+        found
+            .split_whitespace()
+            .next()
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+            * 1024
     }
 
     /// A verb on the data directory.
     pub fn verb(&self, args: &[&str]) -> Output {
-        Command::new(PROGRAM).args(args).arg("--data").arg(self.data()).output().unwrap()
+        Command::new(PROGRAM)
+            .args(args)
+            .arg("--data")
+            .arg(self.data())
+            .output()
+            .unwrap()
     }
 
     /// The same, which has to be done; what it prints.
     #[track_caller]
     pub fn done(&self, args: &[&str]) -> String {
         let out = self.verb(args);
-        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        assert!(
+            out.status.success(),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
         String::from_utf8(out.stdout).unwrap()
     }
 
@@ -214,19 +244,39 @@ impl Server {
 
     pub fn try_login(&self, email: &str, password: &str) -> Answer {
         let basic = format!("Basic {}", STANDARD.encode(format!("{email}:{password}")));
-        let headers = [("authorization", basic.as_str()), ("content-type", "application/json")];
-        self.connect().request("POST", "/api/management/v1/useradm/auth/login", &headers, b"")
+        let headers = [
+            ("authorization", basic.as_str()),
+            ("content-type", "application/json"),
+        ];
+        self.connect().request(
+            "POST",
+            "/api/management/v1/useradm/auth/login",
+            &headers,
+            b"",
+        )
     }
 
     /// Uploads an artifact as mender-cli does.
     pub fn upload(&self, artifact: &[u8]) -> Answer {
-        self.upload_form(&form(&[("size", artifact.len().to_string().as_bytes()), ("description", b"d"), ("artifact", artifact)]))
+        self.upload_form(&form(&[
+            ("size", artifact.len().to_string().as_bytes()),
+            ("description", b"d"),
+            ("artifact", artifact),
+        ]))
     }
 
     pub fn upload_form(&self, form: &[u8]) -> Answer {
         let bearer = format!("Bearer {}", self.token);
-        let headers = [("authorization", bearer.as_str()), ("content-type", "multipart/form-data; boundary=XyZ")];
-        self.connect().request("POST", "/api/management/v1/deployments/artifacts", &headers, form)
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "multipart/form-data; boundary=XyZ"),
+        ];
+        self.connect().request(
+            "POST",
+            "/api/management/v1/deployments/artifacts",
+            &headers,
+            form,
+        )
     }
 
     /// Uploads an artifact that must be taken; its identifier.
@@ -261,7 +311,10 @@ impl Server {
     pub fn accept(&self, device: &mut Device) {
         let (id, auth_set) = self.find(device);
         device.id = id;
-        let path = format!("/api/management/v2/devauth/devices/{}/auth/{auth_set}/status", device.id);
+        let path = format!(
+            "/api/management/v2/devauth/devices/{}/auth/{auth_set}/status",
+            device.id
+        );
         let answer = self.admin("PUT", &path, json!({"status": "accepted"}));
         assert_eq!(answer.status, 204, "{}", answer.text());
     }
@@ -269,11 +322,17 @@ impl Server {
     /// The identifiers of a device and of the key that it uses.
     #[track_caller]
     pub fn find(&self, device: &Device) -> (String, String) {
-        let devices = self.admin("GET", "/api/management/v2/devauth/devices?per_page=500", ()).json();
+        let devices = self
+            .admin("GET", "/api/management/v2/devauth/devices?per_page=500", ())
+            .json();
         for one in devices.as_array().unwrap() {
             for set in one["auth_sets"].as_array().unwrap() {
-                if set["pubkey"] == device.pem().as_str() && one["identity_data"] == device.identity {
-                    return (one["id"].as_str().unwrap().to_owned(), set["id"].as_str().unwrap().to_owned());
+                if set["pubkey"] == device.pem().as_str() && one["identity_data"] == device.identity
+                {
+                    return (
+                        one["id"].as_str().unwrap().to_owned(),
+                        set["id"].as_str().unwrap().to_owned(),
+                    );
                 }
             }
         }
@@ -284,7 +343,11 @@ impl Server {
     pub fn status_on(&self, deployment: &str, device: &Device) -> Value {
         let path = format!("/api/management/v1/deployments/deployments/{deployment}/devices");
         let all = self.admin("GET", &path, ()).json();
-        let found = all.as_array().unwrap().iter().find(|one| one["id"] == device.id.as_str());
+        let found = all
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|one| one["id"] == device.id.as_str());
         found.cloned().unwrap_or_default()
     }
 }
@@ -340,7 +403,9 @@ pub struct Answer {
 impl Http {
     pub fn connect(address: SocketAddr, authority: &Path) -> Self {
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(100))).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(100)))
+            .unwrap();
         stream.set_nodelay(true).unwrap();
         let name = ServerName::IpAddress(address.ip().into());
         let connection = ClientConnection::new(tls(authority), name).unwrap();
@@ -356,7 +421,13 @@ impl Http {
         stream.write_all(bytes).and_then(|()| stream.flush())
     }
 
-    pub fn request(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    pub fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.host);
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -372,16 +443,29 @@ impl Http {
         }
     }
 
-    pub fn with_token(&mut self, method: &str, path: &str, token: &str, body: impl Into<Json>) -> Answer {
+    pub fn with_token(
+        &mut self,
+        method: &str,
+        path: &str,
+        token: &str,
+        body: impl Into<Json>,
+    ) -> Answer {
         let bearer = format!("Bearer {token}");
-        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+        ];
         self.request(method, path, &headers, &body.into().0)
     }
 
     /// The next answer.
     pub fn answer(&mut self, head_only: bool) -> std::io::Result<Answer> {
         let (status, headers) = self.head()?;
-        let mut answer = Answer { status, headers, body: Vec::new() };
+        let mut answer = Answer {
+            status,
+            headers,
+            body: Vec::new(),
+        };
         if head_only || status == 204 || status == 304 {
             return Ok(answer);
         }
@@ -397,7 +481,11 @@ impl Http {
                 answer.body.extend(chunk);
             }
         } else {
-            let length = answer.header("content-length").expect("a length").parse().unwrap();
+            let length = answer
+                .header("content-length")
+                .expect("a length")
+                .parse()
+                .unwrap();
             answer.body.resize(length, 0);
             self.stream.read_exact(&mut answer.body)?;
         }
@@ -407,7 +495,12 @@ impl Http {
     /// Status and headers of the next answer; the body is still to come.
     pub fn head(&mut self) -> std::io::Result<(u16, Vec<(String, String)>)> {
         let line = self.line()?;
-        let status = line.split(' ').nth(1).unwrap_or_else(|| panic!("a status line, not {line:?}")).parse().unwrap();
+        let status = line
+            .split(' ')
+            .nth(1)
+            .unwrap_or_else(|| panic!("a status line, not {line:?}"))
+            .parse()
+            .unwrap();
         let mut headers = Vec::new();
         loop {
             let line = self.line()?;
@@ -429,11 +522,18 @@ impl Http {
 
 impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub fn all(&self, name: &str) -> Vec<&str> {
-        self.headers.iter().filter(|(found, _)| found == name).map(|(_, value)| value.as_str()).collect()
+        self.headers
+            .iter()
+            .filter(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 
     pub fn text(&self) -> String {
@@ -442,13 +542,19 @@ impl Answer {
 
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|err| panic!("{err}: {} {}", self.status, self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|err| panic!("{err}: {} {}", self.status, self.text()))
     }
 
     /// The last part of the address of what was made.
     #[track_caller]
     pub fn location(&self) -> String {
-        self.header("location").expect("a location").rsplit('/').next().unwrap().to_owned()
+        self.header("location")
+            .expect("a location")
+            .rsplit('/')
+            .next()
+            .unwrap()
+            .to_owned()
     }
 }
 
@@ -459,7 +565,9 @@ pub fn tls(authority: &Path) -> Arc<ClientConfig> {
         roots.add(certificate.unwrap()).unwrap();
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
     Arc::new(config.with_root_certificates(roots).with_no_client_auth())
 }
 
@@ -490,12 +598,16 @@ impl Device {
     pub fn pem(&self) -> String {
         let mut der = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00".to_vec();
         der.extend(self.key.public_key().as_ref());
-        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der))
+        format!(
+            "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
+            STANDARD.encode(der)
+        )
     }
 
     /// The body of its auth request.
     pub fn auth_request(&self) -> Vec<u8> {
-        let body = json!({"id_data": self.identity.to_string(), "pubkey": self.pem(), "tenant_token": ""});
+        let body =
+            json!({"id_data": self.identity.to_string(), "pubkey": self.pem(), "tenant_token": ""});
         format!("{body}\n").into_bytes()
     }
 
@@ -512,14 +624,25 @@ impl Device {
             ("authorization", "Bearer whatever"),
             ("X-Men-Signature", signature.as_str()),
         ];
-        let answer = server.connect().request("POST", "/api/devices/v1/authentication/auth_requests", &headers, &body);
+        let answer = server.connect().request(
+            "POST",
+            "/api/devices/v1/authentication/auth_requests",
+            &headers,
+            &body,
+        );
         if answer.status == 200 {
             self.token = answer.text();
         }
         answer
     }
 
-    pub fn request(&self, server: &Server, method: &str, path: &str, body: impl Into<Json>) -> Answer {
+    pub fn request(
+        &self,
+        server: &Server,
+        method: &str,
+        path: &str,
+        body: impl Into<Json>,
+    ) -> Answer {
         server.connect().with_token(method, path, &self.token, body)
     }
 
@@ -539,8 +662,15 @@ impl Device {
 pub fn form(fields: &[(&str, &[u8])]) -> Vec<u8> {
     let mut form = Vec::new();
     for (name, content) in fields {
-        let file = if *name == "artifact" { "; filename=\"../../a.mender\"" } else { "" };
-        form.extend(format!("--XyZ\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n").into_bytes());
+        let file = if *name == "artifact" {
+            "; filename=\"../../a.mender\""
+        } else {
+            ""
+        };
+        form.extend(
+            format!("--XyZ\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n")
+                .into_bytes(),
+        );
         form.extend(*content);
         form.extend(b"\r\n");
     }
@@ -558,7 +688,10 @@ pub fn build(name: &str, device_types: &[&str], depends: &[(&str, &str)], size: 
     let draft = Draft {
         name: name.to_owned(),
         device_types: device_types.iter().map(ToString::to_string).collect(),
-        depends: depends.iter().map(|(key, value)| (key.to_string(), vec![value.to_string()])).collect(),
+        depends: depends
+            .iter()
+            .map(|(key, value)| (key.to_string(), vec![value.to_string()]))
+            .collect(),
         payload_type: Some("okmod".to_owned()),
         provides: BTreeMap::from([("rootfs-image.okmod.version".to_owned(), name.to_owned())]),
         clears_provides: vec!["rootfs-image.okmod.*".to_owned()],
@@ -568,15 +701,24 @@ pub fn build(name: &str, device_types: &[&str], depends: &[(&str, &str)], size: 
     // Not compressible, so that the artifact has this size as well.
     let mut state = 1_u64;
     let payload: Vec<u8> = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (state >> 56) as u8
     })
     .take(size)
     .collect();
-    let file = Content::measure(FileName::parse("payload.bin").unwrap(), std::io::Cursor::new(payload)).unwrap();
-    let mut out = Vec::new();
-    Writer::new(&draft, vec![file], Compressor::None, None).unwrap().write(&mut out).unwrap();
-    out
+    let file = Content::measure(
+        FileName::parse("payload.bin").unwrap(),
+        std::io::Cursor::new(payload),
+    )
+    .unwrap();
+    let mut out = std::io::Cursor::new(Vec::new());
+    Writer::new(&draft, vec![file], Compressor::None, None)
+        .unwrap()
+        .write(&mut out)
+        .unwrap();
+    out.into_inner()
 }
 
 /// Waits until something is so.
@@ -597,7 +739,10 @@ pub fn pause() {
 
 /// Whether a program of somebody else is there. Where it must be, a missing one is a failure.
 pub fn installed(tool: &str) -> bool {
-    let found = Command::new("which").arg(tool).output().is_ok_and(|out| out.status.success());
+    let found = Command::new("which")
+        .arg(tool)
+        .output()
+        .is_ok_and(|out| out.status.success());
     let required = std::env::var_os("TANDEM_REQUIRE_PEERS").is_some_and(|value| value == "1");
     assert!(found || !required, "{tool} is not installed");
     if !found {

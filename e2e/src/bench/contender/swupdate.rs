@@ -1,0 +1,82 @@
+//! SWUpdate: a cpio archive with a signed description in front of the (compressed) image.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::active_root::PASSIVE;
+use crate::compression::Compression;
+use crate::lab::Lab;
+use crate::sample::Image;
+use crate::workplace::write;
+
+/// Without its own marks in the boot environment: nobody else writes any either before the end.
+pub(super) const INSTALL: &[&str] = &[
+    "swupdate",
+    "--loglevel",
+    "2",
+    "--key",
+    "/etc/swupdate.pem",
+    "--no-transaction-marker",
+    "--no-state-marker",
+    "--bootloader",
+    "none",
+    "--hwrevision",
+    "bench:1.0",
+    "--image",
+];
+
+/// The image in its format, signed.
+pub(super) fn image(lab: &Lab, image: &Image, compression: Compression) -> Result<PathBuf> {
+    let payload = compression.of_image(lab, image)?;
+    let compressed = match compression {
+        Compression::None => "",
+        Compression::Gzip => "compressed = \"zlib\";",
+        Compression::Zstd => "compressed = \"zstd\";",
+    };
+    lab.workplace
+        .once(&format!("rootfs-{}.{compression}.swu", image.mib), |path| {
+            let sum = lab.interrupt.run(Command::new("sha256sum").arg(&payload))?;
+            let sum = String::from_utf8(sum)?;
+            let sum = sum.split(' ').next().context("sha256sum prints a sum")?;
+            let name = payload.file_name().context("an image has a name")?;
+            let description = lab.workplace.path("sw-description");
+            write(
+                &description,
+                format!(
+                    "software = {{\n\
+                     version = \"1\";\n\
+                     hardware-compatibility: [ \"1.0\" ];\n\
+                     images: ( {{ filename = \"{}\"; device = \"{PASSIVE}\"; type = \"raw\"; \
+                     {compressed} installed-directly = true; sha256 = \"{sum}\"; }} );\n\
+                     }}\n",
+                    name.to_string_lossy()
+                ),
+            )?;
+            let mut sign = Command::new("openssl");
+            sign.args(["cms", "-sign", "-outform", "DER", "-nosmimecap", "-binary"]);
+            sign.arg("-signer").arg(&lab.keys.certificate);
+            sign.arg("-inkey").arg(&lab.keys.private);
+            sign.arg("-in").arg(&description);
+            sign.arg("-out")
+                .arg(lab.workplace.path("sw-description.sig"));
+            lab.interrupt.run(&mut sign)?;
+            // cpio reads the names of files from its input, which ours do not have.
+            let mut pack = Command::new("sh");
+            pack.args([
+                "-c",
+                "printf '%s\\n' sw-description sw-description.sig \"$1\" \
+                 | cpio --quiet --create --format=crc --file=\"$2\"",
+                "sh",
+            ]);
+            pack.arg(name).arg(path).current_dir(lab.workplace.path(""));
+            lab.interrupt.run(&mut pack).map(drop)
+        })
+}
+
+pub(super) fn reset(lab: &Lab) -> Result<()> {
+    let certificate = std::fs::read_to_string(&lab.keys.certificate)?;
+    lab.root.write("etc/swupdate.pem", &certificate)?;
+    lab.root.write("etc/hwrevision", "bench 1.0\n")
+}

@@ -1,0 +1,169 @@
+//! The device on which everyone installs, and one run of one of them.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::active_root::ActiveRoot;
+use crate::cli::Common;
+use crate::compression::Compression;
+use crate::contender::{Contender, Kind};
+use crate::inside::{BENCH, Inside};
+use crate::interrupt::Interrupt;
+use crate::keys::Keys;
+use crate::measure::Cost;
+use crate::sample::Image;
+use crate::slot::Slot;
+use crate::workplace::{Workplace, remove_if_there};
+use crate::{program, say};
+
+/// The device, and what artifacts are made with.
+#[derive(Debug)]
+pub(crate) struct Lab<'a> {
+    pub(crate) root: ActiveRoot,
+    pub(crate) slot: Slot,
+    pub(crate) keys: Keys,
+    /// The program that writes artifacts.
+    pub(crate) tandem_artifact: PathBuf,
+    /// Outlives the devices, which are undone first.
+    pub(crate) workplace: Workplace,
+    pub(crate) interrupt: &'a Interrupt,
+}
+
+/// What one installation came to.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    /// Which program.
+    pub(crate) contender: Kind,
+    /// How the image was compressed.
+    pub(crate) compression: Compression,
+    /// Runs of one round are compared with each other.
+    pub(crate) round: usize,
+    /// What it cost.
+    pub(crate) cost: Cost,
+    /// How often the program made the slot's device write out its cache.
+    pub(crate) flushes: u64,
+    /// The program ended well, and the slot holds the image.
+    pub(crate) right: bool,
+}
+
+impl<'a> Lab<'a> {
+    /// Sets everything up.
+    pub(crate) fn set_up(options: &Common, interrupt: &'a Interrupt) -> Result<Lab<'a>> {
+        let mib = options.size_mib;
+        enough_memory(mib)?;
+        let tandem_artifact = program(options.tandem_artifact.as_deref(), "tandem-artifact")?;
+        let workplace = Workplace::enter(options.dir.as_deref())?;
+        let slot = Slot::create(&workplace, mib << 20, interrupt)?;
+        let root = ActiveRoot::create(&workplace, &slot, interrupt)?;
+        let keys = Keys::make(&workplace, interrupt)?;
+        Ok(Lab {
+            root,
+            slot,
+            keys,
+            tandem_artifact,
+            workplace,
+            interrupt,
+        })
+    }
+
+    /// Lets `contender` install `artifact`, which has `image` in it.
+    pub(crate) fn run(
+        &self,
+        contender: &Contender,
+        artifact: &Path,
+        image: &Image,
+        (compression, round): (Compression, usize),
+    ) -> Result<Run> {
+        let attempt = || format!("cannot run {}", contender.kind().name());
+        self.slot.fill(self.interrupt)?;
+        self.root.reset_boot_environment()?;
+        contender.reset(self).with_context(attempt)?;
+        // From memory for everyone.
+        io::copy(&mut File::open(artifact)?, &mut io::sink())?;
+        let mut service = contender.start_service(self).with_context(attempt)?;
+
+        let flushes = self.slot.device().flushes()?;
+        let installing = self.inside(contender, artifact)?;
+        let mut cost = installing.cost(self.interrupt).with_context(attempt)?;
+        if let Some(service) = &mut service {
+            service.add_to(&mut cost).with_context(attempt)?;
+        }
+        let flushes = self.slot.device().flushes()?.saturating_sub(flushes);
+        drop(service);
+
+        let right = cost.success && self.slot.holds(&image.path, self.interrupt)?;
+        if !right {
+            let log = fs::read_to_string(self.log(contender))?;
+            say(&format!(
+                "{} did not install:\n{log}",
+                contender.kind().name()
+            ));
+        }
+        Ok(Run {
+            contender: contender.kind(),
+            compression,
+            round,
+            cost,
+            flushes,
+            right,
+        })
+    }
+
+    /// The command that installs, with everything around it.
+    fn inside(&self, contender: &Contender, artifact: &Path) -> Result<Inside> {
+        let log = self.log(contender);
+        remove_if_there(&log)?;
+        let name = artifact.file_name().context("an artifact has a name")?;
+        let (command, env) = contender.install(&Path::new(BENCH).join(name));
+        Ok(Inside {
+            measure: Some(log),
+            listen: contender.reads_back(),
+            ..self.enter(contender, command, env)
+        })
+    }
+
+    /// How to run something on the device.
+    pub(crate) fn enter(
+        &self,
+        contender: &Contender,
+        command: Vec<std::ffi::OsString>,
+        env: Vec<String>,
+    ) -> Inside {
+        Inside {
+            root: self.root.place().to_owned(),
+            bench: self.workplace.path(""),
+            program: contender.directory().to_owned(),
+            env,
+            measure: None,
+            listen: false,
+            command,
+        }
+    }
+
+    fn log(&self, contender: &Contender) -> PathBuf {
+        let name = contender.kind().name().replace(' ', "-");
+        self.workplace.path(&format!("{name}.log"))
+    }
+}
+
+/// Refuses what would push the machine out of its memory: the slot is in it.
+fn enough_memory(mib: u64) -> Result<()> {
+    /// For the programs, and for some cache.
+    const SPARE: u64 = 1024;
+    let info = fs::read_to_string("/proc/meminfo")?;
+    let available: u64 = info
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))
+        .and_then(|value| value.split_whitespace().next())
+        .context("the kernel does not say how much memory is available")?
+        .parse()?;
+    let available = available >> 10;
+    ensure!(
+        available >= mib.saturating_add(SPARE),
+        "a slot of {mib} MiB in memory needs {SPARE} MiB beside it, and there are {available} MiB in all: use a smaller --size-mib"
+    );
+    Ok(())
+}
