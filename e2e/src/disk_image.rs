@@ -3,6 +3,7 @@
 //! `tandem-image` is the program; the tests make their virtual devices with the same functions.
 //! The same input gives the same bytes.
 
+pub(crate) mod boot_disk;
 mod chain;
 mod ext4;
 mod layout;

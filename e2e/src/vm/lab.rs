@@ -165,6 +165,9 @@ impl Lab {
         fs::create_dir_all(&dir)?;
         let disk = Disk::new(&self.dir.join("disk.img"), self.layout);
         let disk = disk.copy_to(&dir.join("disk.img"))?;
+        if self.board == Board::X86 {
+            disk_image::boot_disk::make(&dir.join("firmware.img"), TIME)?;
+        }
         let port = match &self.fleet {
             Some(fleet) => fleet.port,
             None => self.server.port(),
