@@ -6,14 +6,17 @@ packages_build=(build-essential pkg-config)
 packages_demo=(e2fsprogs openssl)
 packages_check=(grub-common libubootenv-tool u-boot-tools mender-artifact mender-client mender-cli strace shellcheck zstd
     xz-utils busybox curl wget file man-db whiptail dialog iproute2 util-linux dpkg python3 libarchive-tools)
+packages_boot=(qemu-system-arm qemu-system-x86 u-boot-qemu u-boot-tools ovmf grub-efi-amd64-bin grub-common
+    mtools dosfstools fdisk e2fsprogs openssl busybox file util-linux gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 packages_bench=(swupdate rauc squashfs-tools dbus-bin dbus-daemon cpio binutils mount)
 packages_load=(nginx-light python3-venv)
 
-# Installs, as root, what is missing of the packages for $1 (demo, check, bench or load); others are told.
+# Installs, as root, what is missing of the packages for $1 (demo, check, boot, bench or load); others are told.
 need_tools() {
     local wanted=("${packages_build[@]}" "${packages_demo[@]}") missing=() package
     case $1 in
-        check) wanted+=("${packages_check[@]}") ;;
+        check) wanted+=("${packages_check[@]}" "${packages_boot[@]}") ;;
+        boot) wanted+=("${packages_boot[@]}") ;;
         bench) wanted+=("${packages_bench[@]}") ;;
         load) wanted+=("${packages_load[@]}") ;;
     esac

@@ -234,6 +234,12 @@ impl FaultyServer {
         )
     }
 
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// What it has seen so far.
     #[must_use]
     pub fn seen(&self) -> Vec<Seen> {

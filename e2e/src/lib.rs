@@ -4,11 +4,13 @@
 
 mod boot_loader;
 mod device;
+pub mod disk_image;
 pub mod faulty;
 mod fleet_server;
 mod image;
 mod power;
 mod programs;
+pub mod vm;
 mod workshop;
 
 pub use boot_loader::{Booted, boot};
