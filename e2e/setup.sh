@@ -15,7 +15,7 @@ packages_load=(nginx-light python3-venv)
 need_tools() {
     local wanted=("${packages_build[@]}" "${packages_demo[@]}") missing=() package
     case $1 in
-        check) wanted+=("${packages_check[@]}" "${packages_boot[@]}") ;;
+        check) wanted+=("${packages_check[@]}") ;;
         boot) wanted+=("${packages_boot[@]}") ;;
         bench) wanted+=("${packages_bench[@]}") ;;
         load) wanted+=("${packages_load[@]}") ;;
