@@ -36,6 +36,9 @@ pub(crate) struct Cli {
     /// End at the first violation
     #[arg(long)]
     pub(crate) first: bool,
+    /// Instead, compare our fw_setenv with libubootenv's
+    #[arg(long)]
+    pub(crate) environment: bool,
     /// How many cuts to try at the same time
     #[arg(long, default_value_t = 2)]
     pub(crate) jobs: usize,
@@ -66,4 +69,4 @@ Examples:
   crash --seed 7 --subsets 20              other and more subsets
   crash --story commit --mount-option noauto_da_alloc --first
 
-Exit codes: 0 no violation, 1 a violation or an error";
+Exit codes: 0 no violation, 1 a violation, 2 it could not be tried";

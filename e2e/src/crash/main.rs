@@ -4,10 +4,12 @@
 //! scene, story, recorder, fuse   a real update on block devices whose every write is recorded
 //! log, cuts, phase               what a power cut may leave, and what may be found; pure
 //! verdict                        the power comes back: boot loader, file system, agent
+//! environment                    the programs that write the boot environment, compared
 //! ```
 
 mod cli;
 mod cuts;
+mod environment;
 mod fuse;
 mod log;
 mod loop_device;
@@ -50,7 +52,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(err) => {
             let _ = writeln!(stderr(), "crash: {err:#}");
-            ExitCode::FAILURE
+            ExitCode::from(2)
         }
     }
 }
@@ -61,6 +63,10 @@ fn run(cli: &Cli) -> Result<bool> {
     let work = tempfile::Builder::new()
         .prefix("tandem-crash.")
         .tempdir_in(&cli.work)?;
+    if cli.environment {
+        environment::compare(work.path(), cli.seed, &mut stdout())?;
+        return Ok(true);
+    }
     let agent = match &cli.tandem {
         Some(agent) => std::fs::canonicalize(agent)?,
         None => program("tandem")?,

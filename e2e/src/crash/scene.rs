@@ -4,9 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::poll::{PollTimeout, poll};
 use tandem_e2e::{Device, Setup, make_image, write_artifact};
 use tandem_uboot_env::{Config, Store};
 
@@ -20,6 +23,9 @@ const IMAGE: u64 = 2 * MIB;
 const PART: u64 = IMAGE + MIB / 2;
 /// The journal of an ext4 file system has at least 4 MiB.
 const DATA_BLOCKS: &str = "2560";
+
+/// How long a file system may be in use after its last user.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a person keeps on the data partition: it is none of an update's business.
 const PHOTOS: &str = "photos";
@@ -195,9 +201,21 @@ impl Data {
 
     /// Unmounts it.
     pub(crate) fn unmount(self) -> Result<()> {
-        let place = self.0.clone();
+        // A process that another thread is about to start holds what this one had open, until it
+        // becomes the program.
+        let begun = Instant::now();
+        loop {
+            match umount2(&self.0, MntFlags::empty()) {
+                Ok(()) => break,
+                Err(Errno::EBUSY) if begun.elapsed() < PATIENCE => {}
+                Err(errno) => {
+                    return Err(errno).context("the data partition cannot be unmounted");
+                }
+            }
+            poll(&mut [], PollTimeout::from(5_u8))?;
+        }
         std::mem::forget(self);
-        umount2(&place, MntFlags::empty()).context("the data partition cannot be unmounted")
+        Ok(())
     }
 }
 
