@@ -152,9 +152,12 @@ fn variables(new: bool) -> Result<Env> {
         ("mender_boot_part", part),
         ("mender_boot_part_hex", part),
         ("upgrade_available", trial),
-        ("bootargs", &letter.repeat(SIZE / 2)),
     ] {
         env.set(name, value)?;
+    }
+    // libubootenv cuts the lines of a script at 1024 bytes.
+    for number in 0..9 {
+        env.set(format!("long_{number}"), letter.repeat(900))?;
     }
     Ok(env)
 }

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::poll::{PollTimeout, poll};
 use tandem_e2e::{Device, Setup, make_image, write_artifact};
-use tandem_uboot_env::{Config, Store};
+use tandem_uboot_env::{Config, Env, Store};
 
 use crate::log::{Media, Medium};
 use crate::phase::Facts;
@@ -90,6 +90,7 @@ impl Scene {
                 bootstrap: Some(bootstrap),
             },
         )?;
+        spread(&device)?;
         let photos = noise(4, 64 << 10);
         keep(&device.path("data").join(PHOTOS), &photos)?;
         let mut scene = Scene {
@@ -247,6 +248,26 @@ pub(crate) fn facts(device: &Device) -> Result<Facts> {
         trial: number("upgrade_available")? == 1,
         count: number("bootcount")?,
     })
+}
+
+/// Gives the boot environment the scripts that a real one has, so that its checksum and its last
+/// variables lie in different sectors.
+fn spread(device: &Device) -> Result<()> {
+    let store = Store::new(Config::load(&device.path("etc/fw_env.config"))?);
+    let mut env = Env::new();
+    env.set(
+        "altbootcmd",
+        "run mender_altbootcmd; run bootcmd; ".repeat(80),
+    )?;
+    let found = store.read()?.env.context("the device has an environment")?;
+    for (name, value) in found.iter() {
+        env.set(name, value)?;
+    }
+    let guard = store.lock()?;
+    // Both copies, as two saves leave them.
+    store.write(&guard, &env)?;
+    store.write(&guard, &env)?;
+    Ok(())
 }
 
 /// The medium that holds the root part with this number.

@@ -75,7 +75,8 @@ impl<'a> Bench<'a> {
         boot(&self.device)?;
         self.installed()?;
         let on_trial = facts(&self.device)?.trial;
-        if cut.phase.is_over() {
+        let over = cut.phase.is_over();
+        if over {
             let resumed = self.tandem(&["resume"])?;
             ensure!(
                 resumed.0 == Some(2),
@@ -92,7 +93,9 @@ impl<'a> Bench<'a> {
                 committed.1
             );
         }
-        self.rest()?;
+        if !over {
+            self.rest()?;
+        }
         let booted = boot(&self.device)?;
         let end = facts(&self.device)?;
         ensure!(!end.trial, "still on trial");
@@ -114,7 +117,7 @@ impl<'a> Bench<'a> {
         // The new system, once selected for good, stays; and what was kept stays.
         let expected = if (found.part == 3 && !found.trial) || kept {
             "release-2"
-        } else if found.part == 3 && found.count > 0 || cut.phase.is_over() {
+        } else if found.part == 3 && found.count > 0 || over {
             "release-1"
         } else {
             named.as_str()
