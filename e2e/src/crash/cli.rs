@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use crate::cuts::Draws;
+use crate::phase::Phase;
 use crate::story::Story;
 
 /// Records whole updates of a virtual device block by block, cuts the power at every point, and
@@ -30,6 +31,9 @@ pub(crate) struct Cli {
     /// Only these stories
     #[arg(long = "story", value_enum)]
     pub(crate) stories: Vec<Story>,
+    /// Only cuts in these phases
+    #[arg(long = "phase", value_enum)]
+    pub(crate) phases: Vec<Phase>,
     /// Only this option of the data partition's mount
     #[arg(long)]
     pub(crate) mount_option: Option<String>,

@@ -74,7 +74,8 @@ pub(crate) fn each_cut(log: &Log, draws: Draws, seed: u64, mut take: impl FnMut(
         }
         let older = pending.len().saturating_sub(newest);
         let mut states: Vec<(String, Vec<Piece>)> = vec![("prefix".into(), pending.clone())];
-        for draw in 0..draws.subsets.min(pending.len()) {
+        let subsets = if pending.is_empty() { 0 } else { draws.subsets };
+        for draw in 0..subsets {
             // Few, half and most of the units, in turn.
             let odds = [50, 10, 90].get(draw % 3).copied().unwrap_or(50);
             let kept = pending.iter().filter(|_| random.below(100) < odds);

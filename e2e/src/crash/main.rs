@@ -159,6 +159,9 @@ fn replay(log: &Log, scene: &Scene, option: &str, work: &Path, cli: &Cli) -> Res
         }
         let mut number: usize = 0;
         each_cut(log, cli.draws(), cli.seed, |cut| {
+            if !cli.phases.is_empty() && !cli.phases.contains(&cut.phase) {
+                return true;
+            }
             number = number.saturating_add(1);
             let wanted = number.checked_rem(cli.every.max(1)) == Some(0);
             !wanted || (!enough.load(Ordering::Relaxed) && send.send((number, cut)).is_ok())

@@ -15,8 +15,10 @@
 //! | FallingBack | B 1 1; B 1 2; A 0 * |
 //! | RolledBack, FellBack, Resumed | A 0 * |
 
+use clap::ValueEnum;
+
 /// What the device is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 pub(crate) enum Phase {
     /// `tandem install` runs.
     Installing,
