@@ -1,6 +1,11 @@
 //! `tandem-image` as an integrator meets it.
 
-#![allow(clippy::disallowed_methods, reason = "the files of a test are its own")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test may fail loudly, and its files are its own"
+)]
 
 use std::fs;
 use std::path::Path;
