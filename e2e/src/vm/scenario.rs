@@ -9,7 +9,7 @@ use super::board::Board;
 use super::dice::Dice;
 use super::lab::Kind;
 use super::managed::MANAGED;
-use super::stage::Stage;
+use super::stage::{PATIENCE, Stage};
 use crate::faulty::Fault;
 
 /// One of them.
@@ -304,12 +304,10 @@ fn cut_in_download(stage: &mut Stage) -> Result<()> {
         "tandem --log-level debug install {} 2>&1",
         second.address()
     ))?;
-    stage
-        .machine
-        .wait_for("writing rootfs.ext4", Duration::from_secs(60))?;
+    stage.machine.wait_for("writing rootfs.ext4", PATIENCE)?;
     // What has come is written by then; the rest never comes.
     stage.machine.cut_after(Duration::from_secs(4))?;
-    drop(stage.machine.wait_for("installed", Duration::from_secs(60)));
+    drop(stage.machine.wait_for("installed", PATIENCE));
     ensure!(stage.machine.is_off(), "the download should not have ended");
     let up = stage.start_with(2, &first)?;
     stage.ends_with(up, 2, &first)
@@ -353,7 +351,7 @@ fn cut_in_linux_save(stage: &mut Stage) -> Result<()> {
             .say("i=0; while :; do i=$((i+1)); fw_setenv note $i; done")?;
         let time = Duration::from_millis(dice.below(900).saturating_add(200));
         stage.machine.cut_after(time)?;
-        drop(stage.machine.wait_for("nothing", Duration::from_secs(60)));
+        drop(stage.machine.wait_for("nothing", PATIENCE));
         let copies = stage.machine.disk().environment()?;
         ensure!(
             copies.iter().any(|copy| copy.variables.is_some()),

@@ -8,6 +8,9 @@ use super::board::Board;
 use super::lab::{FIRST, Kind, Lab, Release};
 use super::machine::{Machine, Up};
 
+/// How long the console may take to say what is waited for, on a computer with much else to do.
+pub(super) const PATIENCE: Duration = Duration::from_secs(300);
+
 /// How often a device may have to start before everything is settled.
 const MAX_BOOTS: u32 = 5;
 
@@ -140,10 +143,8 @@ impl<'a> Stage<'a> {
     pub fn cut_in(&mut self, state: &str, command: &str) -> Result<()> {
         self.hold(state)?;
         self.machine.say(&format!("{command} 2>&1"))?;
-        self.machine.wait_for(
-            &format!("guest: holding in {state}"),
-            Duration::from_secs(60),
-        )?;
+        self.machine
+            .wait_for(&format!("guest: holding in {state}"), PATIENCE)?;
         self.machine.cut();
         Ok(())
     }
