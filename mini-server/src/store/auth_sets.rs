@@ -121,18 +121,13 @@ impl Store {
     ) -> Result<Knock, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let device = match find_device(tx, &identity).await? {
-                    Some(device) => device,
-                    None => {
-                        let waiting =
-                            devices::counted(tx.connection(), DeviceStatus::Pending).await?;
-                        if waiting >= limits.pending {
-                            return Ok(Knock::Full);
-                        }
-                        let device = new_id();
-                        devices::insert(tx, device, &identity, now).await?;
-                        device
+                let Some(device) = find_device(tx, &identity).await? else {
+                    let pending = DeviceStatus::Pending;
+                    if !devices::count_below(tx.connection(), pending, limits.pending).await? {
+                        return Ok(Knock::Full);
                     }
+                    insert_device(tx, &identity, &pubkey, AuthSetStatus::Pending, now).await?;
+                    return Ok(Knock::Refused { new: true });
                 };
                 let Some(row) = find_auth_set(tx, device, &pubkey).await? else {
                     if count_auth_sets(tx, device).await? >= KEYS_PER_DEVICE {
@@ -247,15 +242,15 @@ impl Store {
     ) -> Result<Preauthorization, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let device = match find_device(tx, &identity).await? {
-                    Some(device) if !force => return Ok(Preauthorization::Exists(device)),
-                    Some(device) => device,
-                    None => {
-                        let device = new_id();
-                        devices::insert(tx, device, &identity, now).await?;
-                        device
-                    }
+                let Some(device) = find_device(tx, &identity).await? else {
+                    let status = AuthSetStatus::Preauthorized;
+                    devices::count(tx.connection(), DeviceStatus::Preauthorized, 1).await?;
+                    let device = insert_device(tx, &identity, &pubkey, status, now).await?;
+                    return Ok(Preauthorization::Done(device));
                 };
+                if !force {
+                    return Ok(Preauthorization::Exists(device));
+                }
                 match find_auth_set(tx, device, &pubkey).await? {
                     None => {
                         let status = AuthSetStatus::Preauthorized;
@@ -332,6 +327,22 @@ fn grant(row: &SqliteRow) -> Result<Grant, Error> {
         auth_set: parsed(row, "id")?,
         generation: row.try_get("token_generation")?,
     })
+}
+
+/// Adds a device, which has been counted, with its first key. A fleet that is switched on for the first time is a thousand of these a second:
+/// it takes as few statements as it can.
+async fn insert_device(
+    tx: &mut Tx,
+    identity: &Identity,
+    pubkey: &str,
+    status: AuthSetStatus,
+    now: i64,
+) -> Result<Id, Error> {
+    let device = new_id();
+    devices::insert(tx, device, identity, DeviceStatus::of(&[status]), now).await?;
+    insert_auth_set(tx, device, pubkey, status, now).await?;
+    tx.changed(Change::Device(device));
+    Ok(device)
 }
 
 async fn find_device(tx: &mut Tx, identity: &Identity) -> Result<Option<Id>, Error> {

@@ -173,24 +173,25 @@ pub(super) async fn remove(tx: &mut Tx, id: Id, now: i64) -> Result<bool, Error>
     Ok(true)
 }
 
-/// Adds a device that has no auth set yet.
+/// Adds a device, which has this status by the auth set that it is to get, and has been counted.
 pub(super) async fn insert(
     tx: &mut Tx,
     id: Id,
     identity: &Identity,
+    status: DeviceStatus,
     now: i64,
 ) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO devices (id, identity_hash, identity, status, created, updated)
-         VALUES ($1, $2, $3, 'noauth', $4, $4)",
+         VALUES ($1, $2, $3, $5, $4, $4)",
     )
     .bind(id.to_string())
     .bind(identity.hash().to_string())
     .bind(identity.as_str())
     .bind(now)
+    .bind(status.as_str())
     .execute(tx.connection())
     .await?;
-    count(tx.connection(), DeviceStatus::Noauth, 1).await?;
     super::attributes::insert_identity(tx.connection(), id, identity, now).await
 }
 
@@ -234,7 +235,23 @@ pub(super) async fn counted(
     Ok(unsigned(row.try_get(0)?))
 }
 
-async fn count(
+/// Counts one more device of a status if there are fewer than `limit` of them; whether it did.
+pub(super) async fn count_below(
+    connection: &mut Connection,
+    status: DeviceStatus,
+    limit: u64,
+) -> Result<bool, Error> {
+    let done = sqlx::query(
+        "UPDATE device_counts SET devices = devices + 1 WHERE status = $1 AND devices < $2",
+    )
+    .bind(status.as_str())
+    .bind(signed(limit))
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+pub(super) async fn count(
     connection: &mut Connection,
     status: DeviceStatus,
     change: i64,

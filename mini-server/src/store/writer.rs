@@ -72,7 +72,7 @@ impl Store {
 const BATCH: usize = 256;
 
 /// How long works are added to a transaction before it is committed.
-const BATCH_TIME: Duration = Duration::from_millis(20);
+const BATCH_TIME: Duration = Duration::from_millis(50);
 
 /// Works that wait for the writer; who comes then waits with the request.
 const QUEUE: usize = 1024;
@@ -145,7 +145,7 @@ async fn batch(
     let begun = Instant::now();
     let mut stop = None;
     let mut jobs = Vec::new();
-    let mut outcome = execute(tx, "BEGIN IMMEDIATE").await;
+    let mut outcome = execute(tx, "BEGIN IMMEDIATE; SAVEPOINT work").await;
     let mut next = Some(first);
     while let Some(mut job) = next {
         next = None;
@@ -162,7 +162,7 @@ async fn batch(
         }
     }
     if outcome.is_ok() {
-        outcome = execute(tx, "COMMIT").await;
+        outcome = execute(tx, "RELEASE SAVEPOINT work; COMMIT").await;
     }
     match &outcome {
         Ok(()) => watcher(&tx.changes),
@@ -180,19 +180,19 @@ async fn batch(
     stop
 }
 
-/// Runs one work; a work that fails leaves nothing behind.
+/// Runs one work after a savepoint, and sets the next; a work that fails leaves nothing behind.
 async fn attempt(tx: &mut Tx, job: &mut dyn Job) -> Result<(), sqlx::Error> {
     let changes = tx.changes.len();
-    execute(tx, "SAVEPOINT work").await?;
-    if !job.run(tx).await {
-        tx.changes.truncate(changes);
-        execute(tx, "ROLLBACK TO SAVEPOINT work").await?;
+    if job.run(tx).await {
+        // Each trip to the connection costs as much as a small statement.
+        return execute(tx, "RELEASE SAVEPOINT work; SAVEPOINT work").await;
     }
-    execute(tx, "RELEASE SAVEPOINT work").await
+    tx.changes.truncate(changes);
+    execute(tx, "ROLLBACK TO SAVEPOINT work").await
 }
 
-async fn execute(tx: &mut Tx, statement: &'static str) -> Result<(), sqlx::Error> {
-    sqlx::query(statement)
+async fn execute(tx: &mut Tx, statements: &'static str) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(statements)
         .execute(&mut tx.connection)
         .await
         .map(|_| ())

@@ -29,7 +29,8 @@ fn put(path: &Path, text: &str) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// nginx: a constant 204 below `/api`, the files of `dir` below `/files`.
+/// nginx: a constant 204 below `/api`, the files of `dir` below `/files`. Its send buffers are bounded: without that a
+/// thousand slow downloads take all memory that the kernel has for TCP, and everybody on the machine stands still.
 pub(crate) fn nginx(dir: &Path, identity: &Identity) -> Result<Rival> {
     let address = free_address()?;
     let (path, config) = (dir.display(), dir.join("nginx.conf"));
@@ -37,7 +38,7 @@ pub(crate) fn nginx(dir: &Path, identity: &Identity) -> Result<Rival> {
         "daemon off; worker_processes 2; pid {path}/pid; error_log {path}/errors; events {{ worker_connections 4096; }}\n\
          http {{ access_log off; keepalive_requests 1000000000; sendfile on; client_body_temp_path {path}/bodies;\n\
          proxy_temp_path {path}/t1; fastcgi_temp_path {path}/t2; uwsgi_temp_path {path}/t3; scgi_temp_path {path}/t4;\n\
-         server {{ listen {address} ssl backlog=4096; ssl_certificate {}; ssl_certificate_key {};\n\
+         server {{ listen {address} ssl backlog=4096 sndbuf=256k; ssl_certificate {}; ssl_certificate_key {};\n\
          location /api {{ return 204; }} location /files {{ alias {path}/files; }} }} }}\n",
         identity.certificate.display(),
         identity.key.display(),
@@ -54,6 +55,8 @@ pub(crate) fn nginx(dir: &Path, identity: &Identity) -> Result<Rival> {
 
 /// gooseBit behind uvicorn, with TLS; from `venv`, which is made if it is not there.
 pub(crate) fn goosebit(dir: &Path, venv: &Path, identity: &Identity) -> Result<Rival> {
+    // It runs in a directory of its own.
+    let venv = std::path::absolute(venv)?;
     let uvicorn = venv.join("bin/uvicorn");
     if !uvicorn.exists() {
         let run = |command: &mut Command| match command.status() {
@@ -61,11 +64,14 @@ pub(crate) fn goosebit(dir: &Path, venv: &Path, identity: &Identity) -> Result<R
             Ok(status) => bail!("{command:?}: {status}"),
             Err(err) => bail!("{command:?}: {err}"),
         };
-        run(Command::new("python3").args(["-m", "venv"]).arg(venv))?;
+        run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
         run(Command::new(venv.join("bin/pip")).args(["install", "-q", "goosebit==0.2.12"]))?;
     }
     // Its own migration tool is not in the package.
-    let mut schema = Command::new(venv.join("bin/python"));
+    let database = format!("sqlite:///{}/db.sqlite3", dir.display());
+    let mut schema = Command::new("timeout");
+    schema.arg("60").arg(venv.join("bin/python"));
+    schema.env("GOOSEBIT_DB_URI", &database);
     let made = schema.args(["-c", SCHEMA]).current_dir(dir).status();
     if !made.as_ref().is_ok_and(|status| status.success()) {
         bail!("cannot make gooseBit's database: {made:?}");
@@ -85,7 +91,7 @@ pub(crate) fn goosebit(dir: &Path, venv: &Path, identity: &Identity) -> Result<R
         .arg(&identity.certificate)
         .arg("--ssl-keyfile")
         .arg(&identity.key);
-    command.current_dir(dir);
+    command.current_dir(dir).env("GOOSEBIT_DB_URI", &database);
     let mut process = Process::start_logged(&mut command, &dir.join("goosebit.log"))?;
     process.wait("gooseBit", || TcpStream::connect(address).ok())?;
     Ok(Rival { process, address })
