@@ -124,19 +124,7 @@ impl Workshop {
     /// The agent, called like this, prints these lines and exits like this.
     #[track_caller]
     pub fn says(&self, arguments: &[&str], code: i32, lines: &[&str]) -> String {
-        let output = self.tandem(arguments);
-        let (out, log) = texts(&output);
-        assert_eq!(
-            output.status.code(),
-            Some(code),
-            "{arguments:?}: {out}\n{log}"
-        );
-        assert_eq!(
-            out.lines().collect::<Vec<_>>(),
-            lines,
-            "{arguments:?}: {log}"
-        );
-        log
+        said(arguments, &self.tandem(arguments), code, lines)
     }
 
     /// Installing the artifact goes well, and the agent says what is to be done next.
@@ -183,6 +171,23 @@ pub fn write_artifact(arguments: &[&str], artifact: &Path) {
         .output()
         .unwrap();
     assert!(made.status.success(), "{made:?}");
+}
+
+/// A program that was called like this has printed these lines and exited like this; what it wrote to its log.
+#[track_caller]
+pub fn said(arguments: &[&str], output: &Output, code: i32, lines: &[&str]) -> String {
+    let (out, log) = texts(output);
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{arguments:?}: {out}\n{log}"
+    );
+    assert_eq!(
+        out.lines().collect::<Vec<_>>(),
+        lines,
+        "{arguments:?}: {log}"
+    );
+    log
 }
 
 /// What a program wrote to its standard output, and what to its log.

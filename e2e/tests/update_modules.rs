@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use tandem_e2e::{installed, program};
+use tandem_e2e::{installed, program, said, texts, write_artifact};
 use tempfile::TempDir;
 
 /// A device of type `board` without root parts: everything goes through update modules.
@@ -71,26 +71,18 @@ impl Board {
 
     fn artifact(&self, payload: &str, files: &[(&str, &str)]) -> PathBuf {
         let artifact = self.path(&format!("{payload}.mender"));
-        let mut command = Command::new(program("tandem-artifact").unwrap());
-        command.args([
-            "-q",
-            "write",
-            "module-image",
-            "-t",
-            "board",
-            "-n",
-            "new",
-            "-T",
-            payload,
-        ]);
         fs::create_dir_all(self.path("payload")).unwrap();
+        let mut arguments: Vec<String> =
+            ["module-image", "-t", "board", "-n", "new", "-T", payload]
+                .map(String::from)
+                .into();
         for (name, content) in files {
             let path = self.path("payload").join(name);
             fs::write(&path, content).unwrap();
-            command.arg("-f").arg(path);
+            arguments.extend(["-f".into(), path.display().to_string()]);
         }
-        let made = command.arg("-o").arg(&artifact).output().unwrap();
-        assert!(made.status.success(), "{made:?}");
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        write_artifact(&arguments, &artifact);
         artifact
     }
 
@@ -107,20 +99,14 @@ impl Board {
 
     #[track_caller]
     fn says(&self, arguments: &[&str], code: i32, lines: &[&str]) -> String {
-        let output = self.tandem(arguments);
-        let out = String::from_utf8_lossy(&output.stdout).into_owned();
-        let log = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(
-            output.status.code(),
-            Some(code),
-            "{arguments:?}: {out}\n{log}"
-        );
-        assert_eq!(
-            out.lines().collect::<Vec<_>>(),
-            lines,
-            "{arguments:?}: {log}"
-        );
-        log
+        said(arguments, &self.tandem(arguments), code, lines)
+    }
+
+    /// Installs an artifact with two files.
+    #[track_caller]
+    fn installs(&self, code: i32, lines: &[&str]) -> String {
+        let artifact = self.artifact("custom", &FILES);
+        self.says(&["install", artifact.to_str().unwrap()], code, lines)
     }
 
     #[track_caller]
@@ -150,10 +136,7 @@ fn check_download(what: &str, download: &str, sizes: &str, ok: bool) -> Board {
         "install",
         board.artifact("custom", &FILES).to_str().unwrap(),
     ]);
-    let (out, log) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
+    let (out, log) = texts(&output);
     assert_eq!(output.status.success(), ok, "{what}: {out}{log}");
     assert!(
         begun.elapsed() < Duration::from_secs(20),
@@ -219,11 +202,7 @@ fn a_module_that_leaves_the_stream_finds_the_files() {
     board.module(
         "case \"$1\" in ArtifactInstall) cat files/one files/two > \"$D/stored\";; esac\nexit 0",
     );
-    board.says(
-        &[
-            "install",
-            board.artifact("custom", &FILES).to_str().unwrap(),
-        ],
+    board.installs(
         0,
         &[
             "the update module cannot roll back: committing at once",
@@ -283,14 +262,7 @@ fn odd_answers_fail_where_they_are_given() {
         board.module(&format!(
             "case \"$1\" in NeedsArtifactReboot) {answer};; SupportsRollback) echo Yes;; esac\nexit 0"
         ));
-        board.says(
-            &[
-                "install",
-                board.artifact("custom", &FILES).to_str().unwrap(),
-            ],
-            1,
-            &["installation failed", "rolled back"],
-        );
+        board.installs(1, &["installation failed", "rolled back"]);
         assert_eq!(
             board.calls()[2..],
             [
@@ -306,11 +278,7 @@ fn odd_answers_fail_where_they_are_given() {
         board.module(&format!(
             "case \"$1\" in SupportsRollback) {answer};; esac\nexit 0"
         ));
-        board.says(
-            &[
-                "install",
-                board.artifact("custom", &FILES).to_str().unwrap(),
-            ],
+        board.installs(
             1,
             &[
                 "installation failed",
@@ -332,11 +300,7 @@ fn the_work_tree_is_as_modules_expect_it() {
                 header/type-info header/meta-data; do printf '%s:' \"$f\"; cat \"$2/$f\"; echo; done > \"$D/tree\"
             ls -d tmp >> \"$D/tree\";; esac\nexit 0",
     );
-    board.says(
-        &[
-            "install",
-            board.artifact("custom", &FILES).to_str().unwrap(),
-        ],
+    board.installs(
         0,
         &[
             "the update module cannot roll back: committing at once",
@@ -364,11 +328,7 @@ fn the_work_tree_is_as_modules_expect_it() {
 fn a_failing_call_leads_where_the_protocol_says() {
     let board = Board::new("");
     board.module("case \"$1\" in Cleanup) exit 1;; esac\nexit 0");
-    board.says(
-        &[
-            "install",
-            board.artifact("custom", &FILES).to_str().unwrap(),
-        ],
+    board.installs(
         1,
         &[
             "the update module cannot roll back: committing at once",
@@ -380,11 +340,7 @@ fn a_failing_call_leads_where_the_protocol_says() {
 
     let board = Board::new("");
     board.module("case \"$1\" in ArtifactInstall) exit 1;; esac\nexit 0");
-    board.says(
-        &[
-            "install",
-            board.artifact("custom", &FILES).to_str().unwrap(),
-        ],
+    board.installs(
         1,
         &[
             "installation failed",
@@ -400,11 +356,7 @@ fn a_person_is_told_when_a_rollback_is_not_possible() {
     let board = Board::new("");
     // It can be rolled back when it is installed, and not any more afterwards.
     board.module("case \"$1\" in SupportsRollback) [ -e \"$D/gone\" ] || echo Yes;; esac\nexit 0");
-    board.says(
-        &[
-            "install",
-            board.artifact("custom", &FILES).to_str().unwrap(),
-        ],
+    board.installs(
         0,
         &[
             "installed, not committed",

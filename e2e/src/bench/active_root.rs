@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
-use tandem_e2e::make_image;
+use tandem_e2e::{LoopDevice, make_image};
 use tandem_uboot_env::{Config, Env, Store};
 
 use crate::interrupt::Interrupt;
-use crate::loop_device::LoopDevice;
 use crate::slot::Slot;
 use crate::workplace::{Workplace, write};
 
@@ -84,7 +83,7 @@ impl ActiveRoot {
         let image = workplace.path("active.ext4");
         make_image(&image, &tree, SIZE)?;
         fs::remove_dir_all(&tree)?;
-        let device = LoopDevice::attach(&image, interrupt)?;
+        let device = LoopDevice::attach(&image, |command| interrupt.run(command))?;
         let place = workplace.mount("root", device.path(), "ext4", "")?;
         Ok(ActiveRoot { place, device })
     }

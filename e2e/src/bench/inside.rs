@@ -21,10 +21,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use nix::mount::{MsFlags, mount};
+use tandem_e2e::leave_mounts;
 
 use crate::interrupt::{self, Interrupt};
 use crate::measure::{Cost, measure};
-use crate::workplace::leave_mounts;
 
 /// Where the workplace is, inside.
 pub(crate) const BENCH: &str = "/bench";

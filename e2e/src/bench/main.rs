@@ -19,7 +19,6 @@ mod inside;
 mod interrupt;
 mod keys;
 mod lab;
-mod loop_device;
 mod machine;
 mod measure;
 mod report;

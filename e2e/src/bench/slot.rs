@@ -7,9 +7,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use tandem_e2e::LoopDevice;
 
 use crate::interrupt::Interrupt;
-use crate::loop_device::LoopDevice;
 use crate::workplace::Workplace;
 
 /// The passive root part.
@@ -34,7 +34,7 @@ impl Slot {
         let file = memory.join("slot");
         #[expect(clippy::disallowed_methods, reason = "it is memory")]
         File::create(&file)?.set_len(size)?;
-        let device = LoopDevice::attach(&file, interrupt)?;
+        let device = LoopDevice::attach(&file, |command| interrupt.run(command))?;
         Ok(Slot { device, size })
     }
 

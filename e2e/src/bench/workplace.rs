@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
+use tandem_e2e::leave_mounts;
 
 /// The directory.
 #[derive(Debug)]
@@ -131,20 +131,6 @@ impl Drop for Workplace {
             crate::say(&format!("cannot clean up {}: {err:#}", self.dir.display()));
         }
     }
-}
-
-/// Gives this process mounts of its own: what it mounts nobody else sees.
-pub(crate) fn leave_mounts() -> Result<()> {
-    unshare(CloneFlags::CLONE_NEWNS)?;
-    let nothing: Option<&Path> = None;
-    mount(
-        nothing,
-        "/",
-        nothing,
-        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-        nothing,
-    )?;
-    Ok(())
 }
 
 /// Removes a file if there is one.

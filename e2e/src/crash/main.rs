@@ -12,7 +12,6 @@ mod cuts;
 mod environment;
 mod fuse;
 mod log;
-mod loop_device;
 mod phase;
 mod random;
 mod recorder;
@@ -32,9 +31,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
-use tandem_e2e::program;
+use tandem_e2e::{leave_mounts, program};
 
 use cli::Cli;
 use cuts::{Cut, each_cut};
@@ -176,13 +173,4 @@ fn replay(log: &Log, scene: &Scene, option: &str, work: &Path, cli: &Cli) -> Res
         images: images.into_inner(),
         violations: violations.into_inner(),
     })
-}
-
-/// What is mounted from now on is gone when the program is, however it ends.
-fn leave_mounts() -> Result<()> {
-    unshare(CloneFlags::CLONE_NEWNS)?;
-    let nothing: Option<&Path> = None;
-    let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(nothing, "/", nothing, flags, nothing)?;
-    Ok(())
 }

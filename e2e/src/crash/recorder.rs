@@ -9,11 +9,12 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use tandem_e2e::LoopDevice;
 
 use crate::fuse::{self, Shared};
 use crate::log::{Event, Log, Media, Medium};
-use crate::loop_device::LoopDevice;
 use crate::phase::Phase;
+use crate::tool::run;
 
 /// Media that are recorded, as block devices.
 pub(crate) struct Recorder {
@@ -52,7 +53,7 @@ impl Recorder {
         let server = std::thread::spawn(move || fuse::serve(channel, &served));
         let mut devices = Vec::new();
         for medium in Medium::ALL {
-            let device = LoopDevice::attach(&place.join(medium.file()))?;
+            let device = LoopDevice::attach(&place.join(medium.file()), run)?;
             let name = dir.join("disk").join(medium.file());
             if name.symlink_metadata().is_ok() {
                 fs::remove_file(&name)?;

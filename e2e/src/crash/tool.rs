@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use anyhow::{Context, Result, ensure};
 
 /// Runs a program that must go well; what it wrote to its standard output.
-pub(crate) fn run(command: &mut Command) -> Result<String> {
+pub(crate) fn run(command: &mut Command) -> Result<Vec<u8>> {
     let output = output(command)?;
     ensure!(
         output.status.success(),
@@ -13,7 +13,7 @@ pub(crate) fn run(command: &mut Command) -> Result<String> {
         output.status,
         String::from_utf8_lossy(&output.stderr)
     );
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(output.stdout)
 }
 
 /// Runs a program to its end.

@@ -5,13 +5,12 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
-use tandem_e2e::{Device, boot, texts};
+use tandem_e2e::{Device, LoopDevice, boot, texts};
 
 use crate::cuts::Cut;
 use crate::log::Medium;
-use crate::loop_device::LoopDevice;
 use crate::scene::{Data, Scene, facts, keep, root_part};
-use crate::tool::output;
+use crate::tool::{output, run};
 
 /// How often a device may be powered up until it is at rest.
 const BOOTS: usize = 4;
@@ -46,7 +45,7 @@ impl<'a> Bench<'a> {
             let content = cut.media.get(medium.index()).context("a medium")?;
             keep(&path, content)?;
         }
-        let block = LoopDevice::attach(&self.data)?;
+        let block = LoopDevice::attach(&self.data, run)?;
         let data = Data::mount(block.path(), &self.device, option)?;
         let done = self.settle(cut, next);
         data.unmount()?;

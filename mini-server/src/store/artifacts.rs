@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row};
 
 use super::devices::{parsed, signed, unsigned};
-use super::{Db, Error, Id, Store};
+use super::{Db, Error, Id, Store, Tx};
 use crate::content::Content;
 
 /// An artifact.
@@ -220,17 +220,8 @@ impl Store {
     ) -> Result<Changed, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let used = sqlx::query(
-                    "SELECT EXISTS (SELECT 1 FROM deployments d WHERE d.artifact_name = a.name) AS used
-                     FROM artifacts a WHERE a.id = $1",
-                )
-                .bind(id.to_string())
-                .fetch_optional(tx.connection())
-                .await?;
-                match used.map(|row| row.try_get::<i64, _>(0)).transpose()? {
-                    None => return Ok(Changed::Missing),
-                    Some(0) => {}
-                    Some(_) => return Ok(Changed::InUse),
+                if let Some(refusal) = refusal(tx, id, UsedBy::AnyDeployment).await? {
+                    return Ok(refusal);
                 }
                 sqlx::query("UPDATE artifacts SET description = $2, modified = $3 WHERE id = $1")
                     .bind(id.to_string())
@@ -251,18 +242,8 @@ impl Store {
     pub async fn remove_artifact(&self, id: Id) -> Result<Changed, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let used = sqlx::query(
-                    "SELECT EXISTS (SELECT 1 FROM deployments d
-                                    WHERE d.artifact_name = a.name AND d.finished IS NULL) AS used
-                     FROM artifacts a WHERE a.id = $1",
-                )
-                .bind(id.to_string())
-                .fetch_optional(tx.connection())
-                .await?;
-                match used.map(|row| row.try_get::<i64, _>(0)).transpose()? {
-                    None => return Ok(Changed::Missing),
-                    Some(0) => {}
-                    Some(_) => return Ok(Changed::InUse),
+                if let Some(refusal) = refusal(tx, id, UsedBy::ActiveDeployment).await? {
+                    return Ok(refusal);
                 }
                 sqlx::query("DELETE FROM artifacts WHERE id = $1")
                     .bind(id.to_string())
@@ -273,6 +254,33 @@ impl Store {
         })
         .await
     }
+}
+
+/// Which use of an artifact forbids a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UsedBy {
+    AnyDeployment,
+    ActiveDeployment,
+}
+
+/// Why an artifact cannot be changed, if it cannot.
+async fn refusal(tx: &mut Tx, id: Id, used_by: UsedBy) -> Result<Option<Changed>, Error> {
+    let used = sqlx::query(
+        "SELECT EXISTS (SELECT 1 FROM deployments d
+                        WHERE d.artifact_name = a.name AND ($2 = 0 OR d.finished IS NULL)) AS used
+         FROM artifacts a WHERE a.id = $1",
+    )
+    .bind(id.to_string())
+    .bind(i64::from(used_by == UsedBy::ActiveDeployment))
+    .fetch_optional(tx.connection())
+    .await?;
+    Ok(
+        match used.map(|row| row.try_get::<i64, _>(0)).transpose()? {
+            None => Some(Changed::Missing),
+            Some(0) => None,
+            Some(_) => Some(Changed::InUse),
+        },
+    )
 }
 
 impl ArtifactFilter {

@@ -6,46 +6,54 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::interrupt::Interrupt;
-
 /// A loop device. The kernel takes it down when the last who has it open is gone, and that is this
 /// value at the latest, also when the program is killed.
 #[derive(Debug)]
-pub(crate) struct LoopDevice {
+pub struct LoopDevice {
     path: PathBuf,
     file: File,
 }
 
 impl LoopDevice {
-    /// Makes `backing` a block device.
-    pub(crate) fn attach(backing: &Path, interrupt: &Interrupt) -> Result<LoopDevice> {
-        let found = interrupt.run(
-            Command::new("losetup")
-                .args(["--find", "--show"])
-                .arg(backing),
-        )?;
+    /// Makes `backing` a block device, with commands that `run` runs: it answers with what they wrote, if all
+    /// went well.
+    ///
+    /// # Errors
+    /// Those of `run`; a device that cannot be opened (this needs root).
+    pub fn attach(
+        backing: &Path,
+        mut run: impl FnMut(&mut Command) -> Result<Vec<u8>>,
+    ) -> Result<LoopDevice> {
+        let found = run(Command::new("losetup")
+            .args(["--find", "--show"])
+            .arg(backing))?;
         let path = PathBuf::from(String::from_utf8(found)?.trim_end());
         // The device remembers what whoever had it before made of it.
-        interrupt.run(Command::new("blockdev").arg("--setrw").arg(&path))?;
+        run(Command::new("blockdev").arg("--setrw").arg(&path))?;
         let opened = File::options().read(true).write(true).open(&path);
         // Of a device that is open this says: as soon as it is not.
-        interrupt.run(Command::new("losetup").arg("--detach").arg(&path))?;
+        run(Command::new("losetup").arg("--detach").arg(&path))?;
         let file = opened.with_context(|| format!("cannot open {}", path.display()))?;
         Ok(LoopDevice { path, file })
     }
 
     /// `/dev/loopN`
-    pub(crate) fn path(&self) -> &Path {
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// The device, open for reading and writing.
-    pub(crate) fn file(&self) -> &File {
+    #[must_use]
+    pub fn file(&self) -> &File {
         &self.file
     }
 
     /// The number at the end of its name, by which a boot loader would know it.
-    pub(crate) fn number(&self) -> Result<u32> {
+    ///
+    /// # Errors
+    /// If it has none.
+    pub fn number(&self) -> Result<u32> {
         let name = self.path.to_string_lossy();
         let number = name.strip_prefix("/dev/loop");
         Ok(number
@@ -55,7 +63,10 @@ impl LoopDevice {
 
     /// How often the device was told to make durable what it has in its cache
     /// (Documentation/block/stat.rst of the kernel: the 16th figure).
-    pub(crate) fn flushes(&self) -> Result<u64> {
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub fn flushes(&self) -> Result<u64> {
         let stat = fs::read_to_string(format!("/sys/block/loop{}/stat", self.number()?))?;
         let flushes = stat.split_whitespace().nth(15);
         Ok(flushes
