@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the device program as devices get it: static, small, stripped. Prints the size and fails
-# when it is over budget.
+# Builds the device programs as devices get them: static, small, stripped. Prints the size of `tandem`
+# and fails when it is over budget.
 #
 #   e2e/static-build.sh [TARGET]        default: this machine's
 set -euo pipefail
@@ -20,7 +20,8 @@ flags=(
     -C "link-arg=-Wl,-T,$PWD/agent/no-unwinding.ld"
     -C "link-arg=-Wl,--defsym=_Unwind_Backtrace=getpid"
 )
-RUSTFLAGS="${flags[*]}" cargo build --quiet --profile device --target "$target" -p tandem-agent
+RUSTFLAGS="${flags[*]}" cargo build --quiet --profile device --target "$target" \
+    -p tandem-agent -p tandem-uboot-env --bins
 program=target/$target/device/tandem
 size=$(stat -c %s "$program")
 file "$program" | grep -q 'static' || { echo "$program is not static" >&2; exit 1; }

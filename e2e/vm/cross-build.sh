@@ -10,7 +10,10 @@ cd "$(dirname "$0")/../.."
 target=${1:?usage: e2e/vm/cross-build.sh TARGET}
 host=$(rustc -vV | sed -n 's/^host: //p')
 
-if [ "$target" != "$host" ]; then
+# For this machine's own kind: the very programs that devices get.
+if [ "$target" = "$host" ]; then
+    e2e/static-build.sh "$target" > /dev/null
+else
     # Debian names its cross compilers as GNU does; Rust has a word more in between.
     gnu=${target/-unknown-/-}
     command -v "$gnu-gcc" > /dev/null || {
@@ -23,9 +26,9 @@ if [ "$target" != "$host" ]; then
         rustup -q target add "$target" > /dev/null 2>&1 \
             || { echo "rustup cannot add the target $target" >&2; exit 1; }
     fi
+    RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --profile device --target "$target" \
+        -p tandem-agent -p tandem-uboot-env --bins
 fi
-RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --profile device --target "$target" \
-    -p tandem-agent -p tandem-uboot-env --bins
 dir=target/$target/device
 for program in tandem fw_printenv; do
     file "$dir/$program" | grep -q 'statically linked\|static-pie linked' \
