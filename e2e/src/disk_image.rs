@@ -29,6 +29,7 @@ pub use parts::Table;
 pub use release::Release;
 pub use settings::Settings;
 
+pub(crate) use chain::GRUB_STORE;
 pub(crate) use ext4::read as read_file;
 pub(crate) use parts::copy as copy_part;
 pub(crate) use tool::Tool;

@@ -159,7 +159,7 @@ fn a_rollback_that_grub_could_not_save_is_made_good() {
 }
 
 #[test]
-fn a_damaged_copy_is_repaired_and_two_are_refused() {
+fn damaged_copies_are_repaired() {
     if !installed("grub-editenv").unwrap() {
         return;
     }
@@ -171,9 +171,25 @@ fn a_damaged_copy_is_repaired_and_two_are_refused() {
         device.shop.installs(&artifact);
         device.holds(&B_ON_TRIAL);
     }
+    // GRUB has started its default, and repairs nothing.
     let device = GrubDevice::new();
     for copy in [1, 2] {
         fs::write(device.file(copy, "env"), [0; 1024]).unwrap();
+    }
+    let artifact = device.shop.artifact("release-2", &[]);
+    let log = device.shop.installs(&artifact);
+    assert!(log.contains("both copies are damaged"), "{log}");
+    device.holds(&B_ON_TRIAL);
+}
+
+#[test]
+fn a_boot_partition_that_is_not_there_is_refused() {
+    if !installed("grub-editenv").unwrap() {
+        return;
+    }
+    let device = GrubDevice::new();
+    for copy in [1, 2] {
+        fs::remove_dir_all(device.file(copy, "env").parent().unwrap()).unwrap();
     }
     let artifact = device.shop.artifact("release-2", &[]);
     device

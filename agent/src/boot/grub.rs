@@ -22,7 +22,8 @@ use anyhow::{Context, Result, bail, ensure};
 use tandem_uboot_env::Guard;
 
 use super::environment::{Environment, Reading};
-use block::TooBig;
+use super::{BOOT_PART, BOOTCOUNT, UPGRADE_AVAILABLE};
+use block::{Block, TooBig};
 use copies::{Copies, Copy, Part, Which, Write};
 
 /// What the tools of the boot scripts lock.
@@ -74,6 +75,27 @@ impl Grub {
         self.dir.join(copy).join(file)
     }
 
+    /// What the boot loader goes by, and what to say about it. Where both copies are there and neither makes sense that is
+    /// its default, with which it has started this system: the first root part, and no trial.
+    fn decisive(
+        &self,
+        copies: &Copies,
+        complaints: &[String],
+    ) -> Result<(Which, Block, Vec<String>)> {
+        if let Some((which, block)) = copies.source(self.parts) {
+            return Ok((which, block, copies.complaints(which)));
+        }
+        if !complaints.is_empty() {
+            return Err(self.no_copy(complaints));
+        }
+        let mut default = Block::default();
+        default.set(BOOT_PART, &self.parts[0].to_string());
+        default.set(UPGRADE_AVAILABLE, "0");
+        default.set(BOOTCOUNT, "0");
+        let warning = "both copies are damaged: the boot loader goes by its default; the next write repairs them";
+        Ok((Which::One, default, vec![warning.to_owned()]))
+    }
+
     /// Why nothing can be read.
     fn no_copy(&self, complaints: &[String]) -> anyhow::Error {
         let mut message = format!(
@@ -91,10 +113,8 @@ impl Grub {
 impl Environment for Grub {
     fn read(&self) -> Result<Reading> {
         let (copies, mut warnings) = self.load();
-        let (which, block) = copies
-            .source(self.parts)
-            .ok_or_else(|| self.no_copy(&warnings))?;
-        warnings.extend(copies.complaints(which));
+        let (_, block, more) = self.decisive(&copies, &warnings)?;
+        warnings.extend(more);
         Ok(Reading {
             variables: block
                 .iter()
@@ -107,9 +127,7 @@ impl Environment for Grub {
     fn write(&self, variables: &[(&str, String)]) -> Result<Vec<String>> {
         let guard = Guard::on(Path::new(LOCK))?;
         let (copies, complaints) = self.load();
-        let (which, current) = copies
-            .source(self.parts)
-            .ok_or_else(|| self.no_copy(&complaints))?;
+        let (which, current, _) = self.decisive(&copies, &complaints)?;
         let mut wanted = current.clone();
         for (name, value) in variables {
             wanted.set(name, value);

@@ -2,7 +2,7 @@
 //! and how to damage it. Writing is for when the machine is off.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Take};
+use std::io::{Read, Seek, SeekFrom, Take, Write as _};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use tandem_uboot_env::{Env, image};
 
-use crate::disk_image::{Layout, Part, Tool, add_file, copy_part, read_file, sum_of};
+use crate::disk_image::{GRUB_STORE, Layout, Part, Tool, add_file, copy_part, read_file, sum_of};
 
 /// A disk image with its layout.
 #[derive(Clone, Debug)]
@@ -117,6 +117,23 @@ impl Disk {
     pub fn spoil_environment(&self, copy: usize) -> Result<()> {
         let part = self.environment_part(copy)?;
         self.write(part.start.saturating_add(100), &[0xa5; 50])
+    }
+
+    /// Spoils a copy of GRUB's environment, 1 or 2.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn spoil_grub_environment(&self, copy: u8) -> Result<()> {
+        let mut spoilt = tempfile::NamedTempFile::new()?;
+        spoilt.write_all(&[0xa5; 1024])?;
+        let start = self.layout.boot.start;
+        Tool::new("mcopy", "mtools", 0)
+            .args(["-o", "-i"])
+            .arg(format!("{}@@{start}", self.path.display()))
+            .arg(spoilt.path())
+            .arg(format!("::/{GRUB_STORE}/mender_grubenv{copy}/env"))
+            .run()?;
+        Ok(())
     }
 
     fn environment_part(&self, copy: usize) -> Result<Part> {

@@ -71,6 +71,12 @@ impl Scenario {
         self.on = |board| board != Board::Uefi;
         self
     }
+
+    /// For boards whose environment lies in GRUB's two copies.
+    const fn grub(mut self) -> Scenario {
+        self.on = |board| board == Board::Uefi;
+        self
+    }
 }
 
 /// All of them.
@@ -80,7 +86,7 @@ pub fn scenarios() -> Vec<Scenario> {
 }
 
 /// Those without the real server.
-const BY_HAND: [Scenario; 24] = [
+const BY_HAND: [Scenario; 27] = [
     scenario("a_committed_update_stays", committed).usual(),
     scenario("an_update_without_commit_falls_back", not_committed).usual(),
     scenario("a_kernel_panic_falls_back", |stage| {
@@ -113,6 +119,24 @@ const BY_HAND: [Scenario; 24] = [
     .uboot(),
     scenario("with_both_copies_bad_the_default_starts", both_bad).uboot(),
     scenario("the_number_of_a_copy_wraps_around", wraps).uboot(),
+    scenario("with_copy_1_bad_grub_uses_the_other", |stage| {
+        grub_copy_bad(stage, 1)
+    })
+    .grub(),
+    scenario("with_copy_2_bad_grub_uses_the_other", |stage| {
+        grub_copy_bad(stage, 2)
+    })
+    .grub(),
+    scenario("with_both_copies_bad_grub_starts_the_default", |stage| {
+        let first = stage.first()?;
+        for copy in [1, 2] {
+            stage.machine.disk().spoil_grub_environment(copy)?;
+        }
+        let up = stage.start_with(2, &first)?;
+        // GRUB cannot repair a file; the next update does.
+        stage.ends_with(up, 2, &first)
+    })
+    .grub(),
     scenario("power_cut_in_the_download", cut_in_download).usual(),
     scenario("power_cut_before_the_boot_loader_is_told", |stage| {
         cut_while_installing(stage, "ArtifactInstall_Enter", 2)
@@ -262,6 +286,18 @@ fn both_bad(stage: &mut Stage) -> Result<()> {
     }
     let up = stage.start_with(2, &first)?;
     stage.ends_with(up, 2, &first)
+}
+
+/// With the second release committed: either copy says so. The next update mends the bad one.
+fn grub_copy_bad(stage: &mut Stage, copy: u8) -> Result<()> {
+    let (first, second) = (stage.first()?, stage.lab.release("release-2", Kind::Whole)?);
+    stage.start_with(2, &first)?;
+    stage.update(2, &second)?;
+    stage.machine.run("sync")?;
+    stage.machine.cut();
+    stage.machine.disk().spoil_grub_environment(copy)?;
+    let up = stage.start_with(3, &second)?;
+    stage.ends_with(up, 3, &second)
 }
 
 /// Linux writes 255, U-Boot 0, Linux 1.
