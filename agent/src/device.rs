@@ -1,7 +1,6 @@
 //! The device: the one place that turns the machine's effects into actions.
 
 use std::cell::OnceCell;
-use std::io::Read;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use log::{error, info, warn};
@@ -18,6 +17,7 @@ use crate::link::Link;
 use crate::machine::{Boot, Call, Effect, Mode, Outcome, Step};
 use crate::record::{Contents, Deployment, Origin, Record};
 use crate::slots::{Slot, Slots};
+use crate::source::{Pieces, Source};
 use crate::stop::Stop;
 use crate::update_module::{self, UpdateModule};
 use crate::{device_type, http, logger, reboot, rootfs_image, source, watchdog};
@@ -32,7 +32,9 @@ pub(crate) struct Device<'a> {
     /// The deployment whose log is open.
     logged: Option<String>,
     /// The artifact between the moment its header has been read and that of its payload.
-    artifact: Option<Artifact<Box<dyn Read + 'a>>>,
+    artifact: Option<Artifact<Source<'a>>>,
+    /// The same artifact, to be read in pieces.
+    pieces: Option<Pieces<'a>>,
 }
 
 impl<'a> Device<'a> {
@@ -45,6 +47,7 @@ impl<'a> Device<'a> {
             link: None,
             logged: None,
             artifact: None,
+            pieces: None,
         }
     }
 
@@ -214,6 +217,7 @@ impl<'a> Device<'a> {
             None => http::agent(self.config),
         };
         let source = source::open(address, agent, renew, self.config, self.stop)?;
+        let pieces = source.pieces()?;
         let artifact = Artifact::open(source, &verification)
             .with_context(|| format!("cannot use the artifact {address}"))?;
         let header = artifact.header();
@@ -270,6 +274,7 @@ impl<'a> Device<'a> {
             clears_provides: header.clears_provides().map(<[String]>::to_vec),
         };
         self.artifact = Some(artifact);
+        self.pieces = pieces;
         Ok(Outcome::Opened(contents, target))
     }
 
@@ -294,12 +299,13 @@ impl<'a> Device<'a> {
     /// Reads the payload to where it belongs.
     fn fetch(&mut self, record: &Record) -> Result<Outcome> {
         let artifact = self.artifact.take().context("the artifact is not open")?;
+        let pieces = self.pieces.take();
         match handler(deployment(record)?) {
             Handler::None => {
                 artifact.finish()?;
             }
             Handler::RootfsImage(target) => {
-                rootfs_image::fetch(artifact, target, self.boot_loader()?, self.stop)?;
+                rootfs_image::fetch(artifact, pieces, target, self.boot_loader()?, self.stop)?;
             }
             Handler::Module(payload) => {
                 UpdateModule::find(payload, self.config, self.stop)?.fetch(artifact)?;
@@ -312,6 +318,7 @@ impl<'a> Device<'a> {
     fn call(&mut self, call: Call, record: &Record) -> Result<Outcome> {
         // Whatever comes now, nothing more is read from it.
         self.artifact = None;
+        self.pieces = None;
         if call == Call::Commit {
             // A system whose own scripts this program cannot run must not stay.
             scripts::check_version(&self.config.scripts_dir)?;

@@ -4,6 +4,8 @@
 //! of another file: every continuation must be of the same size and carry the same validator.
 
 use std::io::{self, Read};
+use std::ops::Range;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -13,10 +15,11 @@ use ureq::http::{HeaderMap, HeaderName, Response, StatusCode};
 use ureq::{Agent, Body, BodyReader};
 
 use crate::config::Config;
+use crate::source::Answer;
 use crate::stop::Stop;
 
 /// Asks for a new address of the same file, when the old one has expired.
-pub(crate) type Renew<'a> = Box<dyn FnMut() -> Result<String> + 'a>;
+pub(crate) type Renew<'a> = Rc<dyn Fn() -> Result<String> + 'a>;
 
 /// A body that is being read.
 pub(crate) struct Download<'a> {
@@ -31,9 +34,20 @@ pub(crate) struct Download<'a> {
     offset: u64,
     /// Bytes in all, if the server says.
     total: Option<u64>,
+    /// Only a piece is wanted.
+    piece: Option<Piece>,
     /// What tells this version of the file from another.
     validator: Option<String>,
     body: Option<BodyReader<'static>>,
+}
+
+/// What is wanted of a file, if not all.
+#[derive(Clone, Copy)]
+struct Piece {
+    /// Where it ends.
+    end: u64,
+    /// Some of it has come, so the server does give pieces.
+    begun: bool,
 }
 
 impl<'a> Download<'a> {
@@ -57,6 +71,7 @@ impl<'a> Download<'a> {
             patience: Patience::new(config.retry_download_count, config.retry_poll_interval),
             offset: 0,
             total: None,
+            piece: None,
             validator: None,
             body: None,
         };
@@ -64,6 +79,61 @@ impl<'a> Download<'a> {
             .connect()
             .with_context(|| format!("cannot download {url}"))?;
         Ok(download)
+    }
+
+    /// The same file, to be read in pieces, on a connection of their own: this one is left as it is.
+    pub(crate) fn pieces(&self) -> Download<'a> {
+        Download {
+            agent: self.agent.clone(),
+            url: self.url.clone(),
+            renew: self.renew.clone(),
+            renewed: false,
+            stop: self.stop,
+            patience: self.patience.clone(),
+            offset: 0,
+            total: self.total,
+            piece: None,
+            validator: self.validator.clone(),
+            body: None,
+        }
+    }
+
+    /// Goes to the piece `range`, which must not be at the beginning of the file.
+    ///
+    /// # Errors
+    /// When the server cannot be reached for a while.
+    pub(crate) fn go_to(&mut self, range: Range<u64>) -> Result<Answer> {
+        if let (Some(mut body), true) = (self.body.take(), self.at_end()) {
+            // A connection is free for the next request once the end of the body has been seen.
+            if let Err(err) = body.read(&mut [0]) {
+                debug!("{}: {err}", self.url);
+            }
+        }
+        self.offset = range.start;
+        self.piece = Some(Piece {
+            end: range.end,
+            begun: false,
+        });
+        loop {
+            match self.request() {
+                Ok(()) => return Ok(Answer::Piece),
+                Err(Refused::ForGood(err)) => return Ok(Answer::Whole(format!("{err:#}"))),
+                Err(Refused::Expired(err)) => {
+                    if let Err(err) = self.renew(err) {
+                        return Ok(Answer::Whole(format!("{err:#}")));
+                    }
+                }
+                Err(Refused::ForNow(err)) => self
+                    .pause(err)
+                    .with_context(|| format!("cannot download {}", self.url))?,
+            }
+        }
+    }
+
+    /// All that is wanted has been read.
+    fn at_end(&self) -> bool {
+        let end = self.piece.map(|piece| piece.end).or(self.total);
+        end == Some(self.offset)
     }
 
     /// Connects, as often as patience allows, so that there is a body to read.
@@ -112,7 +182,9 @@ impl<'a> Download<'a> {
     fn request(&mut self) -> Result<(), Refused> {
         let mut request = self.agent.get(&self.url);
         if self.offset > 0 {
-            request = request.header(RANGE, format!("bytes={}-", self.offset));
+            let last = self.piece.map(|piece| piece.end.saturating_sub(1));
+            let last = last.map_or_else(String::new, |last| last.to_string());
+            request = request.header(RANGE, format!("bytes={}-{last}", self.offset));
             if let Some(validator) = &self.validator {
                 // A changed file comes whole then, instead of as a piece that does not fit.
                 request = request.header(IF_RANGE, validator);
@@ -124,6 +196,9 @@ impl<'a> Download<'a> {
         debug!("{} answers {}", self.url, response.status());
         match (response.status(), self.offset) {
             (StatusCode::OK, 0) => self.begin(response),
+            (StatusCode::OK, _) if self.piece.is_some_and(|piece| !piece.begun) => Err(
+                Refused::ForGood(anyhow!("the server does not give parts of the file")),
+            ),
             (StatusCode::OK, _) => self.begin_again(response),
             (StatusCode::PARTIAL_CONTENT, offset) if offset > 0 => self.go_on(response),
             (status, _) if status.is_server_error() => {
@@ -213,7 +288,8 @@ impl<'a> Download<'a> {
     fn read_body(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let body = self.body.as_mut().context("the connection is gone")?;
         let count = body.read(buffer)?;
-        if count == 0 && self.total.is_some_and(|total| self.offset < total) {
+        let end = self.piece.map(|piece| piece.end).or(self.total);
+        if count == 0 && end.is_some_and(|end| self.offset < end) {
             bail!("the connection ended early");
         }
         Ok(count)
@@ -222,15 +298,24 @@ impl<'a> Download<'a> {
 
 impl Read for Download<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() || self.total == Some(self.offset) {
+        if buffer.is_empty() || self.at_end() {
             return Ok(0);
         }
+        let room = self.piece.map_or(buffer.len(), |piece| {
+            // A server may send more than it was asked for.
+            usize::try_from(piece.end.saturating_sub(self.offset)).unwrap_or(usize::MAX)
+        });
+        let room = room.min(buffer.len());
+        let buffer = buffer.get_mut(..room).unwrap_or_default();
         loop {
             match self.read_body(buffer) {
                 Ok(count) => {
                     if count > 0 {
                         self.patience.refill();
                         self.renewed = false;
+                        if let Some(piece) = &mut self.piece {
+                            piece.begun = true;
+                        }
                     }
                     self.offset = self.offset.saturating_add(count as u64);
                     return Ok(count);
@@ -260,7 +345,7 @@ enum Refused {
 
 /// How long to wait between attempts, and how many there are without progress: soon at first,
 /// then ever longer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Patience {
     attempts: u32,
     longest: Duration,

@@ -17,7 +17,8 @@ use std::thread;
 use anyhow::{Context, Result, anyhow, ensure};
 use tandem_artifact::{Check, Verified};
 
-use crate::partition::{Block, Partition};
+use crate::block::Block;
+use crate::partition::Partition;
 use crate::progress::Progress;
 use crate::stop::Stop;
 
@@ -154,7 +155,7 @@ fn give_back(block: Arc<Block>, free: &Sender<Block>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::partition::BLOCK;
+    use crate::block::BLOCK;
 
     /// The stages do nothing but give back, and so are always done with a block before the reader
     /// is. The reader has a block for every piece, so that a loss fails the test, not hangs it.

@@ -236,7 +236,7 @@ impl<'a> Link<'a> {
         let server = Rc::clone(&self.server);
         let (deployment, installed) = (deployment.to_owned(), installed.clone());
         let config = self.config;
-        Box::new(move || {
+        Rc::new(move || {
             let device_type = device_type::read(&config.device_type_file)?;
             let offered = server
                 .borrow_mut()

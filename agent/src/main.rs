@@ -12,7 +12,9 @@
     )
 )]
 
+mod adaptive;
 mod backoff;
+mod block;
 mod boot;
 mod bootstrap;
 mod cli;
@@ -37,10 +39,12 @@ mod logger;
 mod machine;
 mod partition;
 mod progress;
+mod read_ahead;
 mod reboot;
 mod record;
 mod rootfs_image;
 mod schedule;
+mod seed;
 mod server;
 mod slots;
 mod source;

@@ -3,28 +3,24 @@
 //! Writes go past the page cache where the device allows it (`O_DIRECT`), in large aligned blocks:
 //! that is fastest, and an update does not push everything else out of memory. Where it is refused
 //! they go through the cache, and write-back starts early. Blocks that are already right are not
-//! written again. There is exactly one flush, in [`Partition::flush`], after the last byte.
+//! written again. There is exactly one flush after the last byte, in
+//! [`Partition::flush`].
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
-use std::sync::mpsc::sync_channel;
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
-use nix::fcntl::{FcntlArg, OFlag, PosixFadviseAdvice, fcntl, posix_fadvise};
+use anyhow::{Context, Result, ensure};
+use nix::fcntl::{
+    FallocateFlags, FcntlArg, OFlag, PosixFadviseAdvice, fallocate, fcntl, posix_fadvise,
+};
 use tandem_artifact::{Digest, Sha256};
 
+use crate::block::{ALIGNMENT, BLOCK, Block};
+use crate::read_ahead::read_ahead;
 use crate::slots::Passive;
 use crate::watchdog;
-
-/// The unit of reading, comparing and writing. Below 256 KiB the system calls show; above 512 KiB
-/// nothing is gained but memory lost.
-pub(crate) const BLOCK: usize = 512 << 10;
-
-/// What `O_DIRECT` asks of addresses, offsets and lengths, on every device in use.
-const ALIGNMENT: usize = 4096;
 
 /// How long a device may take to write out what it has cached; the slowest cards need minutes.
 const FLUSH_LIMIT: Duration = Duration::from_secs(600);
@@ -41,75 +37,8 @@ pub(crate) struct Partition {
     luck: Luck,
     /// How many bytes were found to be right already.
     equal: u64,
-}
-
-/// One aligned piece of the payload.
-#[derive(Debug)]
-pub(crate) struct Block {
-    memory: Vec<u8>,
-    start: usize,
-    len: usize,
-}
-
-impl Block {
-    /// Room for [`BLOCK`] bytes.
-    pub(crate) fn new() -> Block {
-        let memory = vec![0; BLOCK.saturating_add(ALIGNMENT)];
-        let start = memory.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
-        Block {
-            memory,
-            start,
-            len: 0,
-        }
-    }
-
-    /// The bytes that it holds.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.memory
-            .get(self.start..self.start.saturating_add(self.len))
-            .unwrap_or_default()
-    }
-
-    /// Fills it from `source`, to the brim unless the source ends.
-    ///
-    /// # Errors
-    /// Those of the source.
-    pub(crate) fn fill(&mut self, source: &mut impl Read) -> io::Result<()> {
-        self.len = 0;
-        let end = self.start.saturating_add(BLOCK);
-        let mut room = self.memory.get_mut(self.start..end).unwrap_or_default();
-        while !room.is_empty() {
-            match source.read(room) {
-                Ok(0) => break,
-                Ok(count) => {
-                    self.len = self.len.saturating_add(count);
-                    room = room.get_mut(count..).unwrap_or_default();
-                }
-                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-                Err(err) => return Err(err),
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads `len` bytes at `offset`, or as many as there are.
-    fn read_at(&mut self, file: &File, offset: u64, len: usize) -> io::Result<()> {
-        self.len = 0;
-        let end = self.start.saturating_add(len.min(BLOCK));
-        let mut room = self.memory.get_mut(self.start..end).unwrap_or_default();
-        while !room.is_empty() {
-            match file.read_at(room, offset.saturating_add(self.len as u64)) {
-                Ok(0) => break,
-                Ok(count) => {
-                    self.len = self.len.saturating_add(count);
-                    room = room.get_mut(count..).unwrap_or_default();
-                }
-                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-                Err(err) => return Err(err),
-            }
-        }
-        Ok(())
-    }
+    /// The device can be told that a part of it is zeros.
+    punches: bool,
 }
 
 impl Partition {
@@ -167,6 +96,7 @@ impl Partition {
             old: Block::new(),
             luck: Luck::default(),
             equal: 0,
+            punches: true,
         })
     }
 
@@ -176,21 +106,27 @@ impl Partition {
     /// When the device does not take it, or it would reach over the end.
     pub(crate) fn write(&mut self, block: &Block, offset: u64) -> Result<()> {
         let bytes = block.bytes();
-        let end = offset.saturating_add(bytes.len() as u64);
-        ensure!(
-            end <= self.size,
-            "the payload is larger than rootfs part {}",
-            self.passive.slot()
-        );
+        self.check_end(offset, bytes.len() as u64)?;
         if self.luck.worth_a_look() {
+            self.old.clear();
             let equal = self.old.read_at(&self.file, offset, bytes.len()).is_ok()
                 && self.old.bytes() == bytes;
             self.luck.found(equal);
             if equal {
-                self.equal = self.equal.saturating_add(bytes.len() as u64);
+                self.leave(bytes.len() as u64);
                 return Ok(());
             }
         }
+        self.put(block, offset)
+    }
+
+    /// Writes one block at `offset`, whatever the device has.
+    ///
+    /// # Errors
+    /// When the device does not take it, or it would reach over the end.
+    pub(crate) fn put(&mut self, block: &Block, offset: u64) -> Result<()> {
+        let bytes = block.bytes();
+        self.check_end(offset, bytes.len() as u64)?;
         let attempt = || {
             let (slot, path) = (self.passive.slot(), self.passive.path().display());
             format!("cannot write rootfs part {slot} ({path}) at offset {offset}")
@@ -219,19 +155,92 @@ impl Partition {
         Ok(())
     }
 
+    /// Makes `len` bytes from `offset` on zeros: tells the device to forget them, or, where it does
+    /// not know how, writes them.
+    ///
+    /// # Errors
+    /// When the device takes neither, or they would reach over the end.
+    pub(crate) fn put_zeros(&mut self, offset: u64, len: u64) -> Result<()> {
+        self.check_end(offset, len)?;
+        let punched = || {
+            let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+            let (offset, len) = (offset.try_into().ok()?, len.try_into().ok()?);
+            fallocate(&self.file, flags, offset, len).ok()
+        };
+        if self.punches && punched().is_some() {
+            return Ok(());
+        }
+        self.punches = false;
+        let mut zeros = Block::new();
+        zeros.fill(&mut io::repeat(0))?;
+        let mut written: u64 = 0;
+        while written < len {
+            let left = len.saturating_sub(written);
+            zeros.truncate(usize::try_from(left).unwrap_or(BLOCK));
+            self.put(&zeros, offset.saturating_add(written))?;
+            written = written.saturating_add(zeros.bytes().len() as u64);
+        }
+        Ok(())
+    }
+
+    /// Appends `len` bytes of what the device has at `offset` to `block`.
+    ///
+    /// # Errors
+    /// When it does not give them.
+    pub(crate) fn read_into(&self, block: &mut Block, offset: u64, len: usize) -> Result<()> {
+        block
+            .read_at(&self.file, offset, len)
+            .with_context(|| self.cannot("read"))
+    }
+
+    /// Gives the first `len` bytes of what the device has to `look`.
+    ///
+    /// # Errors
+    /// When it does not give them, and those of `look`.
+    pub(crate) fn scan(&self, len: u64, look: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        read_ahead(&self.file, len, look).with_context(|| self.cannot("read"))
+    }
+
+    /// Makes what was written so far durable, so that a power cut does not cost it. Not what the
+    /// installation ends with.
+    ///
+    /// # Errors
+    /// When the device reports that some of it is lost.
+    pub(crate) fn checkpoint(&self) -> Result<()> {
+        watchdog::allow(FLUSH_LIMIT);
+        self.file
+            .sync_data()
+            .with_context(|| self.cannot("make durable"))
+    }
+
+    fn check_end(&self, offset: u64, len: u64) -> Result<()> {
+        ensure!(
+            offset.checked_add(len).is_some_and(|end| end <= self.size),
+            "the payload is larger than rootfs part {}",
+            self.passive.slot()
+        );
+        Ok(())
+    }
+
+    fn cannot(&self, what: &str) -> String {
+        let (slot, path) = (self.passive.slot(), self.passive.path().display());
+        format!("cannot {what} rootfs part {slot} ({path})")
+    }
+
     /// Makes everything that was written durable.
     ///
     /// # Errors
     /// When the device reports that some of it is lost.
     pub(crate) fn flush(&self) -> Result<()> {
         watchdog::allow(FLUSH_LIMIT);
-        self.file.sync_all().with_context(|| {
-            format!(
-                "cannot make rootfs part {} ({}) durable",
-                self.passive.slot(),
-                self.passive.path().display()
-            )
-        })
+        self.file
+            .sync_all()
+            .with_context(|| self.cannot("make durable"))
+    }
+
+    /// Counts `len` bytes that were found to be right already.
+    pub(crate) fn leave(&mut self, len: u64) {
+        self.equal = self.equal.saturating_add(len);
     }
 
     /// How many bytes did not have to be written.
@@ -244,63 +253,16 @@ impl Partition {
     /// # Errors
     /// When the device does not give them back.
     pub(crate) fn read_back(&mut self, len: u64) -> Result<Digest> {
-        let attempt = || {
-            format!(
-                "cannot read rootfs part {} ({}) back",
-                self.passive.slot(),
-                self.passive.path().display()
-            )
-        };
         if !self.direct {
             // Pages that are clean, and after the flush all are, leave the cache at this advice.
             let _ = posix_fadvise(&self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
         }
-        let file = &self.file;
-        let (free, blocks) = sync_channel::<Block>(2);
-        let (full, filled) = sync_channel::<Block>(2);
-        thread::scope(|scope| {
-            let hasher = scope.spawn(move || {
-                let mut sum = Sha256::new();
-                let mut left = len;
-                for block in filled {
-                    let bytes = block.bytes();
-                    let count =
-                        usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
-                    sum.update(bytes.get(..count).unwrap_or_default());
-                    left = left.saturating_sub(count as u64);
-                    // The reader is gone when it has read everything.
-                    let _ = free.send(block);
-                }
-                (sum.finish(), left)
-            });
-            let mut spare = vec![Block::new(), Block::new()];
-            let mut offset = 0;
-            while offset < len {
-                watchdog::alive();
-                let mut block = match spare.pop() {
-                    Some(block) => block,
-                    None => blocks
-                        .recv()
-                        .map_err(|_| anyhow!("the hash was not finished"))?,
-                };
-                block.read_at(file, offset, BLOCK).with_context(attempt)?;
-                ensure!(
-                    !block.bytes().is_empty(),
-                    "rootfs part {} ends early",
-                    self.passive.slot()
-                );
-                offset = offset.saturating_add(block.bytes().len() as u64);
-                if full.send(block).is_err() {
-                    break;
-                }
-            }
-            drop(full);
-            let (sum, left) = hasher
-                .join()
-                .map_err(|_| anyhow!("the hash was not finished"))?;
-            ensure!(left == 0, "rootfs part {} ends early", self.passive.slot());
-            Ok(sum)
-        })
+        let mut sum = Sha256::new();
+        self.scan(len, |bytes| {
+            sum.update(bytes);
+            Ok(())
+        })?;
+        Ok(sum.finish())
     }
 }
 

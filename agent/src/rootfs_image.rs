@@ -5,9 +5,11 @@
 use std::io::Read;
 
 use anyhow::{Context, Result, bail, ensure};
-use log::info;
-use tandem_artifact::Artifact;
+use log::{info, warn};
+use tandem_artifact::framed::Framed;
+use tandem_artifact::{Artifact, PayloadFileInfo};
 
+use crate::adaptive::{self, End};
 use crate::boot::BootLoader;
 use crate::boot::contract::Facts;
 use crate::install;
@@ -15,7 +17,8 @@ use crate::machine::{Call, Mode, Outcome};
 use crate::partition::Partition;
 use crate::progress::{Progress, rate};
 use crate::record::Reboot;
-use crate::slots::Slot;
+use crate::slots::{Passive, Slot};
+use crate::source::Pieces;
 use crate::stop::Stop;
 
 /// The type's name in an artifact.
@@ -31,28 +34,30 @@ pub(crate) fn target(boot: &BootLoader) -> Result<Slot> {
 
 /// Writes the image, and reads it back from the device. Nothing selects the root part yet.
 ///
+/// With `pieces` of the artifact, only what the device does not have is fetched of it, if it is
+/// framed.
+///
 /// # Errors
 /// When the image does not fit, the artifact is not what it promises, or the device fails.
 pub(crate) fn fetch<R: Read>(
     mut artifact: Artifact<R>,
+    pieces: Option<Pieces>,
     target: Slot,
     boot: &BootLoader,
     stop: &Stop,
 ) -> Result<()> {
-    let passive = boot.slots().passive(boot.facts()?)?;
-    ensure!(
-        passive.slot() == target,
-        "rootfs part {target} was to be written, but {} is the passive one now",
-        passive.slot()
-    );
+    if let Some(pieces) = pieces {
+        if let Some(framed) = artifact.framed()? {
+            let passive = passive(target, boot)?;
+            if adaptive(&framed, pieces, passive, boot, stop)? {
+                return Ok(());
+            }
+        }
+    }
+    let passive = passive(target, boot)?;
     let image = artifact.next_file()?.context("the artifact has no image")?;
     let info = image.info().clone();
-    info!(
-        "writing {} ({} MiB) to rootfs part {target} ({})",
-        info.name,
-        info.size >> 20,
-        passive.path().display()
-    );
+    tell(&info, &passive);
     let mut partition = Partition::open(passive, info.size)?;
     let (mut bytes, check) = image.detach_check()?;
     let mut progress = Progress::new("writing", info.size);
@@ -65,28 +70,89 @@ pub(crate) fn fetch<R: Read>(
         );
     }
     artifact.finish()?;
-    // Durable before anything counts on it; then what the device has, not what was sent to it.
-    partition.flush()?;
-    let taken = progress.elapsed();
-    drop(progress);
-    info!(
-        "wrote {} MiB in {:.2} s ({} MiB/s), {} MiB of them were there already",
-        info.size >> 20,
-        taken.as_secs_f64(),
-        rate(info.size, taken) >> 20,
-        partition.equal_bytes() >> 20
-    );
-    let progress = Progress::new("reading back", info.size);
-    let found = partition.read_back(info.size)?;
     ensure!(
-        found == info.sha256,
+        is_right(&mut partition, &info, progress)?,
         "rootfs part {target} does not give back what was written to it: the storage device is failing"
     );
-    info!(
-        "read it back in {:.2} s: it is what was signed for",
-        progress.elapsed().as_secs_f64()
-    );
     Ok(())
+}
+
+fn passive(target: Slot, boot: &BootLoader) -> Result<Passive> {
+    let passive = boot.slots().passive(boot.facts()?)?;
+    ensure!(
+        passive.slot() == target,
+        "rootfs part {target} was to be written, but {} is the passive one now",
+        passive.slot()
+    );
+    Ok(passive)
+}
+
+/// Writes a framed image from what the device has and lacks; whether the right one stands there
+/// now. If not, the artifact can still be read as a whole.
+fn adaptive(
+    framed: &Framed,
+    mut pieces: Pieces,
+    passive: Passive,
+    boot: &BootLoader,
+    stop: &Stop,
+) -> Result<bool> {
+    let running = boot.slots().path(passive.slot().other())?;
+    tell(&framed.file, &passive);
+    let mut partition = Partition::open(passive, framed.file.size)?;
+    let mut progress = Progress::new("writing", framed.file.size);
+    let end = adaptive::install(
+        framed,
+        &mut pieces,
+        &running,
+        &mut partition,
+        &mut progress,
+        stop,
+    )?;
+    if let End::Whole(why) = end {
+        warn!("{why}; fetching the whole artifact");
+        return Ok(false);
+    }
+    let right = is_right(&mut partition, &framed.file, progress)?;
+    if !right {
+        warn!(
+            "what was put together is not what was signed for: the index of the artifact is wrong, or the storage device is failing; fetching the whole artifact"
+        );
+    }
+    Ok(right)
+}
+
+fn tell(image: &PayloadFileInfo, passive: &Passive) {
+    info!(
+        "writing {} ({} MiB) to rootfs part {} ({})",
+        image.name,
+        image.size >> 20,
+        passive.slot(),
+        passive.path().display()
+    );
+}
+
+/// Makes what was written durable before anything counts on it; then whether the device, not what
+/// was sent to it, has the image.
+fn is_right(partition: &mut Partition, image: &PayloadFileInfo, writing: Progress) -> Result<bool> {
+    partition.flush()?;
+    let taken = writing.elapsed();
+    drop(writing);
+    info!(
+        "wrote {} MiB in {:.2} s ({} MiB/s), {} MiB of them were there already",
+        image.size >> 20,
+        taken.as_secs_f64(),
+        rate(image.size, taken) >> 20,
+        partition.equal_bytes() >> 20
+    );
+    let progress = Progress::new("reading back", image.size);
+    let right = partition.read_back(image.size)? == image.sha256;
+    if right {
+        info!(
+            "read it back in {:.2} s: it is what was signed for",
+            progress.elapsed().as_secs_f64()
+        );
+    }
+    Ok(right)
 }
 
 /// One call of the update-module protocol, except for the reboots.

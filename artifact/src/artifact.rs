@@ -46,12 +46,21 @@ pub struct Artifact<R: Read> {
 enum Stage<R: Read> {
     /// Behind the header.
     Header(TarReader<R>),
+    /// At the beginning of the payload member.
+    Member(PayloadMember<R>),
     /// In the payload member.
     Payload(Box<TarReader<Decoder<InMember<R>>>>),
     /// Behind the payload member.
     End(TarReader<R>),
     /// Behind an error.
     Failed,
+}
+
+/// The payload member, of which nothing was decompressed yet.
+struct PayloadMember<R> {
+    name: String,
+    compression: Compression,
+    content: InMember<R>,
 }
 
 /// Who has to prove that the current payload file is what the manifest promises.
@@ -180,6 +189,33 @@ impl<R: Read> Artifact<R> {
         self.payload_compression
     }
 
+    /// What the payload says of itself if it is [framed](crate::framed); `None` if it is any other. To be asked before
+    /// the first payload file; the payload can be read from front to back after it as without it.
+    ///
+    /// # Errors
+    /// Those of reading the beginning of the payload.
+    #[cfg(feature = "zstd")]
+    pub fn framed(&mut self) -> Result<Option<crate::framed::Framed>, Error> {
+        let Stage::Header(outer) = mem::replace(&mut self.stage, Stage::Failed) else {
+            return Err(Error::Misuse {
+                what: "it was asked for its frames after its payload",
+            });
+        };
+        self.stage = self.enter_member(outer)?;
+        let Stage::Member(member) = &mut self.stage else {
+            return Ok(None);
+        };
+        let mut framed = None;
+        if member.compression == Compression::Zstd {
+            let tar = &mut member.content.tar;
+            let (at, size) = (tar.offset(), tar.left());
+            let start = tar.read_some(crate::framed::OPENING)?;
+            framed = crate::framed::open(&start, at, size, (&self.header, &self.manifest))?;
+            member.content.start = io::Cursor::new(start);
+        }
+        Ok(framed)
+    }
+
     /// The next payload file, or `None` after the last. What is left of the file before it is read and checked first.
     ///
     /// # Errors
@@ -233,7 +269,8 @@ impl<R: Read> Artifact<R> {
         loop {
             // Whatever fails below leaves `Failed` behind.
             match mem::replace(&mut self.stage, Stage::Failed) {
-                Stage::Header(outer) => self.stage = self.enter_payload(outer)?,
+                Stage::Header(outer) => self.stage = self.enter_member(outer)?,
+                Stage::Member(member) => self.stage = self.enter_payload(member)?,
                 Stage::Payload(mut tar) => match tar.next_member()? {
                     Some(member) => {
                         let info = self.begin(member)?;
@@ -266,14 +303,30 @@ impl<R: Read> Artifact<R> {
         }
     }
 
-    fn enter_payload(&mut self, mut outer: TarReader<R>) -> Result<Stage<R>, Error> {
+    fn enter_member(&mut self, mut outer: TarReader<R>) -> Result<Stage<R>, Error> {
         let next = outer.next_member()?;
         if next.is_none() && self.header.payload_type().is_none() {
             return Ok(Stage::End(outer));
         }
         let (name, compression) = expect_archive(next, "data/0000.tar")?;
         self.payload_compression = Some(compression);
-        let decoder = Decoder::new(InMember(outer), compression, &name, &self.limits)?;
+        Ok(Stage::Member(PayloadMember {
+            name,
+            compression,
+            content: InMember {
+                start: io::Cursor::default(),
+                tar: outer,
+            },
+        }))
+    }
+
+    fn enter_payload(&mut self, member: PayloadMember<R>) -> Result<Stage<R>, Error> {
+        let PayloadMember {
+            name,
+            compression,
+            content,
+        } = member;
+        let decoder = Decoder::new(content, compression, &name, &self.limits)?;
         Ok(Stage::Payload(Box::new(TarReader::new(decoder, name))))
     }
 
@@ -282,7 +335,7 @@ impl<R: Read> Artifact<R> {
         mut tar: TarReader<Decoder<InMember<R>>>,
     ) -> Result<Stage<R>, Error> {
         tar.end(self.limits.zero_tail)?;
-        let InMember(outer) = tar.into_source().finish()?;
+        let InMember { tar: outer, .. } = tar.into_source().finish()?;
         if outer.left() != 0 {
             return Err(Error::malformed(
                 "data/0000.tar",
@@ -371,11 +424,18 @@ impl<R: Read> Artifact<R> {
 }
 
 /// The current member of the outer archive as a source of its own.
-struct InMember<R>(TarReader<R>);
+struct InMember<R> {
+    /// What was read of it already.
+    start: io::Cursor<Vec<u8>>,
+    tar: TarReader<R>,
+}
 
 impl<R: Read> Read for InMember<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(self.0.read(buffer)?)
+        match self.start.read(buffer)? {
+            0 => Ok(self.tar.read(buffer)?),
+            count => Ok(count),
+        }
     }
 }
 

@@ -87,6 +87,17 @@ impl Compressor {
         }
     }
 
+    /// The level of zstd. Up to 19 the window is at most 8 MiB, which every reader accepts.
+    #[cfg(feature = "zstd")]
+    pub(crate) fn zstd_level(self) -> i32 {
+        match self {
+            Self::ZstdFastest => 1,
+            Self::None | Self::Gzip | Self::Lzma | Self::ZstdFast => 3,
+            Self::ZstdBetter => 8,
+            Self::ZstdBest => 19,
+        }
+    }
+
     /// What comes out.
     #[must_use]
     pub fn compression(self) -> Compression {

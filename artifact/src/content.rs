@@ -25,10 +25,20 @@ impl<R: Read + Seek> Content<R> {
     ///
     /// # Errors
     /// [`Error::Content`] if it cannot be read.
-    pub fn measure(name: FileName, mut source: R) -> Result<Self, Error> {
+    pub fn measure(name: FileName, source: R) -> Result<Self, Error> {
+        Self::measure_with(name, source, |_| {})
+    }
+
+    /// Like [`measure`](Self::measure); `look` sees everything that is read.
+    pub(crate) fn measure_with(
+        name: FileName,
+        mut source: R,
+        mut look: impl FnMut(&[u8]),
+    ) -> Result<Self, Error> {
         let mut sha256 = Sha256::new();
         let mut size = 0_u64;
         let read = copy(&mut source, |chunk| {
+            look(chunk);
             sha256.update(chunk);
             size = size.saturating_add(chunk.len() as u64);
             Ok(())
@@ -66,36 +76,40 @@ impl<R: Read + Seek> Content<R> {
         self.sha256
     }
 
-    /// Writes the member of the payload archive.
-    pub(crate) fn write(&mut self, out: &mut impl Write) -> Result<(), Error> {
-        out.write_all(&self.header()).map_err(Error::Sink)?;
+    /// Gives all of it to `sink`, which must still be what was measured.
+    pub(crate) fn read_again(
+        &mut self,
+        mut sink: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<(), Error> {
         let mut sha256 = Sha256::new();
         let mut size = 0_u64;
         let copied = copy(&mut self.source, |chunk| {
             sha256.update(chunk);
             size = size.saturating_add(chunk.len() as u64);
-            // A file that grows must not make a longer member than its header says.
+            // What grows must not become longer than was said of it.
             if size > self.size {
                 Ok(())
             } else {
-                out.write_all(chunk)
+                sink(chunk)
             }
         });
         match copied {
-            Ok(()) if size == self.size && sha256.finish() == self.sha256 => {}
-            Ok(()) => {
-                return Err(Error::Changed {
-                    file: self.name.to_string(),
-                });
-            }
-            Err(CopyError::Read(source)) => {
-                return Err(Error::Content {
-                    file: self.name.to_string(),
-                    source,
-                });
-            }
-            Err(CopyError::Write(err)) => return Err(Error::Sink(err)),
+            Ok(()) if size == self.size && sha256.finish() == self.sha256 => Ok(()),
+            Ok(()) => Err(Error::Changed {
+                file: self.name.to_string(),
+            }),
+            Err(CopyError::Read(source)) => Err(Error::Content {
+                file: self.name.to_string(),
+                source,
+            }),
+            Err(CopyError::Write(err)) => Err(Error::Sink(err)),
         }
+    }
+
+    /// Writes the member of the payload archive.
+    pub(crate) fn write(&mut self, out: &mut impl Write) -> Result<(), Error> {
+        out.write_all(&self.header()).map_err(Error::Sink)?;
+        self.read_again(|chunk| out.write_all(chunk))?;
         out.write_all(tar_read::padding(self.size))
             .map_err(Error::Sink)
     }
@@ -109,7 +123,8 @@ impl<R: Read + Seek> Content<R> {
         self.size.saturating_add(overhead as u64)
     }
 
-    fn header(&self) -> Vec<u8> {
+    /// The header of the member of the payload archive.
+    pub(crate) fn header(&self) -> Vec<u8> {
         tar_write::header(self.name.as_str(), self.size, 0o644)
     }
 }

@@ -20,6 +20,12 @@ impl Digest {
         sha256.finish()
     }
 
+    /// The sum that these bytes are.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The 32 bytes of the sum.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {

@@ -26,10 +26,10 @@ impl<W: Write> Encoder<W> {
                 flate2::Compression::new(GZIP_LEVEL),
             )))),
             Compressor::Lzma => xz(out),
-            Compressor::ZstdFastest => zstd(out, 1),
-            Compressor::ZstdFast => zstd(out, 3),
-            Compressor::ZstdBetter => zstd(out, 8),
-            Compressor::ZstdBest => zstd(out, 19),
+            Compressor::ZstdFastest
+            | Compressor::ZstdFast
+            | Compressor::ZstdBetter
+            | Compressor::ZstdBest => zstd(out, compressor),
         }
     }
 
@@ -88,16 +88,15 @@ fn xz<W: Write>(_: W) -> io::Result<Encoder<W>> {
     ))
 }
 
-/// Up to level 19 the window is at most 8 MiB, which every reader accepts.
 #[cfg(feature = "zstd")]
-fn zstd<W: Write>(out: W, level: i32) -> io::Result<Encoder<W>> {
-    let mut encoder = zstd::stream::write::Encoder::new(out, level)?;
+fn zstd<W: Write>(out: W, compressor: Compressor) -> io::Result<Encoder<W>> {
+    let mut encoder = zstd::stream::write::Encoder::new(out, compressor.zstd_level())?;
     encoder.include_checksum(true)?;
     Ok(Encoder::Zstd(encoder))
 }
 
 #[cfg(not(feature = "zstd"))]
-fn zstd<W: Write>(_: W, _: i32) -> io::Result<Encoder<W>> {
+fn zstd<W: Write>(_: W, _: Compressor) -> io::Result<Encoder<W>> {
     Err(io::Error::new(
         io::ErrorKind::Unsupported,
         "this program was built without zstd",

@@ -30,6 +30,8 @@ mod digest;
 mod draft;
 mod encode;
 mod error;
+#[cfg(feature = "zstd")]
+pub mod framed;
 mod header;
 mod header_facts;
 mod header_read;

@@ -80,7 +80,8 @@ fn write_member(name: &str, content: &[u8], out: &mut impl Write) -> Result<(), 
     write(tar_read::padding(size), out)
 }
 
-fn copy_member<R: Read>(
+/// Copies the current member of `tar`, its header written anew.
+pub(crate) fn copy_member<R: Read>(
     name: &str,
     tar: &mut TarReader<R>,
     out: &mut impl Write,

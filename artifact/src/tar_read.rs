@@ -137,6 +137,16 @@ impl<R: Read> TarReader<R> {
         }
     }
 
+    /// The next bytes of the current member: `count`, or all that are left of it if they are fewer.
+    pub(crate) fn read_some(&mut self, count: usize) -> Result<Vec<u8>, Error> {
+        let mut bytes = vec![0; count.min(usize::try_from(self.left).unwrap_or(usize::MAX))];
+        let mut filled = 0_usize;
+        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            filled = filled.saturating_add(self.read(rest)?);
+        }
+        Ok(bytes)
+    }
+
     /// Reads to the end of the source: after the last member only zero bytes, and not more than `zero_tail`.
     pub(crate) fn end(&mut self, zero_tail: u64) -> Result<(), Error> {
         if let Some(member) = self.next_member()? {

@@ -17,6 +17,7 @@ use crate::header::Header;
 use crate::header_read;
 use crate::limits::Limits;
 use crate::manifest::Manifest;
+use crate::name::FileName;
 use crate::order::check_file_count;
 use crate::signer::Signer;
 use crate::tar_read;
@@ -55,36 +56,11 @@ impl<R: Read + Seek> Writer<R> {
         }
         check_file_count(header.payload_type(), files.len()).map_err(Error::into_description)?;
 
-        let header_name = format!("header.tar{}", compressor.compression().suffix());
-        let packed = pack_header(&header, compressor)?;
-        // Whoever reads it will do the same; what they would refuse must not be written.
-        header_read::unpack(
-            &packed,
-            compressor.compression(),
-            &header_name,
-            &Limits::default(),
-        )
-        .map_err(Error::into_description)?;
-
-        let manifest = manifest(&files, &header_name, &packed);
-        Manifest::parse(&manifest).map_err(Error::into_description)?;
-        if manifest.len() as u64 > Limits::default().manifest {
-            return Err(Error::Description {
-                rule: "too many payload files".to_owned(),
-            });
-        }
-
-        let mut front = Vec::new();
-        member(&mut front, "version", VERSION);
-        member(&mut front, "manifest", &manifest);
-        if let Some(signer) = signer {
-            member(
-                &mut front,
-                "manifest.sig",
-                signer.sign(&manifest)?.as_bytes(),
-            );
-        }
-        member(&mut front, &header_name, &packed);
+        let sums: Vec<_> = files
+            .iter()
+            .map(|file| (file.name().clone(), file.sha256()))
+            .collect();
+        let front = front(&header, &sums, compressor, signer)?;
         Ok(Self {
             header,
             files,
@@ -190,11 +166,51 @@ fn pack_header(header: &Header, compressor: Compressor) -> Result<Vec<u8>, Error
     encoder.finish().map_err(Error::Sink)
 }
 
+/// Everything before the payload member: version, manifest, perhaps a signature, header.
+pub(crate) fn front(
+    header: &Header,
+    files: &[(FileName, Digest)],
+    compressor: Compressor,
+    signer: Option<&Signer>,
+) -> Result<Vec<u8>, Error> {
+    let header_name = format!("header.tar{}", compressor.compression().suffix());
+    let packed = pack_header(header, compressor)?;
+    // Whoever reads it will do the same; what they would refuse must not be written.
+    header_read::unpack(
+        &packed,
+        compressor.compression(),
+        &header_name,
+        &Limits::default(),
+    )
+    .map_err(Error::into_description)?;
+
+    let manifest = manifest(files, &header_name, &packed);
+    Manifest::parse(&manifest).map_err(Error::into_description)?;
+    if manifest.len() as u64 > Limits::default().manifest {
+        return Err(Error::Description {
+            rule: "too many payload files".to_owned(),
+        });
+    }
+
+    let mut front = Vec::new();
+    member(&mut front, "version", VERSION);
+    member(&mut front, "manifest", &manifest);
+    if let Some(signer) = signer {
+        member(
+            &mut front,
+            "manifest.sig",
+            signer.sign(&manifest)?.as_bytes(),
+        );
+    }
+    member(&mut front, &header_name, &packed);
+    Ok(front)
+}
+
 /// In the order of mender-artifact: files, header, version.
-fn manifest<R: Read + Seek>(files: &[Content<R>], header_name: &str, packed: &[u8]) -> Vec<u8> {
+fn manifest(files: &[(FileName, Digest)], header_name: &str, packed: &[u8]) -> Vec<u8> {
     let mut text = String::new();
-    for file in files {
-        text.push_str(&format!("{}  data/0000/{}\n", file.sha256(), file.name()));
+    for (name, sum) in files {
+        text.push_str(&format!("{sum}  data/0000/{name}\n"));
     }
     text.push_str(&format!("{}  {header_name}\n", Digest::of(packed)));
     text.push_str(&format!("{}  version\n", Digest::of(VERSION)));

@@ -10,7 +10,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -111,7 +111,8 @@ impl Site for Files {
             return Ok(empty(416));
         }
         file.seek(SeekFrom::Start(first))?;
-        let last = size.saturating_sub(1);
+        let end = size.saturating_sub(1);
+        let last = request.range_last().unwrap_or(end).clamp(first, end);
         headers.push((
             "Content-Range".to_owned(),
             format!("bytes {first}-{last}/{size}"),
@@ -119,7 +120,7 @@ impl Site for Files {
         Ok(Answer {
             status: 206,
             headers,
-            length: size.saturating_sub(first),
+            length: last.saturating_sub(first).saturating_add(1),
             body: Box::new(file),
         })
     }
@@ -142,6 +143,7 @@ pub struct Seen {
 pub struct FaultyServer {
     port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
+    connections: Arc<AtomicUsize>,
     over: Arc<AtomicBool>,
 }
 
@@ -196,11 +198,13 @@ impl FaultyServer {
         let server = FaultyServer {
             port,
             seen: Arc::default(),
+            connections: Arc::default(),
             over: Arc::default(),
         };
-        let (tls, seen, over) = (
+        let (tls, seen, connections, over) = (
             Arc::new(tls),
             Arc::clone(&server.seen),
+            Arc::clone(&server.connections),
             Arc::clone(&server.over),
         );
         thread::spawn(move || {
@@ -211,6 +215,7 @@ impl FaultyServer {
                 let Ok(stream) = stream else {
                     continue;
                 };
+                connections.fetch_add(1, Ordering::Relaxed);
                 let (tls, seen, site, script) = (
                     Arc::clone(&tls),
                     Arc::clone(&seen),
@@ -238,6 +243,12 @@ impl FaultyServer {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// How many connections there have been.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// What it has seen so far.

@@ -43,6 +43,13 @@ impl Command {
         after_verb.or(self.compression).unwrap_or_default()
     }
 
+    /// The compression to write frames with: the last one given, else the best of zstd.
+    pub(crate) fn frame_compressor(&self, after_verb: Option<Compressor>) -> Compressor {
+        after_verb
+            .or(self.compression)
+            .unwrap_or(Compressor::ZstdBest)
+    }
+
     /// Whether the version that `--software-*` options make under `key` goes before one given with `--provides`: as in
     /// mender-artifact, whichever stands last on the command line.
     pub(crate) fn software_goes_first(&self, key: &str) -> bool {
@@ -87,7 +94,8 @@ impl std::error::Error for Usage {}
     after_help = "\
 Exit codes:
   0  all is well
-  1  the artifact is refused: broken, hostile, not signed as required, not supported, over a limit
+  1  the artifact is refused: broken, hostile, not signed as required, not supported, over a limit;
+     or a delta is over its budget
   2  the command line, or a key, script or description that it names, cannot be used
   3  a file cannot be read or written
 
@@ -129,6 +137,9 @@ Example:
     Validate(Validate),
     Sign(Sign),
     Dump(Dump),
+    Reframe(Reframe),
+    Delta(Delta),
+    Normalise(Normalise),
 }
 
 #[derive(Subcommand)]
@@ -143,7 +154,9 @@ pub(crate) enum Write {
 #[command(after_help = "\
 Example:
   tandem-artifact write rootfs-image -t raspberrypi4 -n release-2 -f rootfs.ext4 \\
-      -s ArtifactInstall_Enter_10_backup -k private.pem -o release-2.mender")]
+      -s ArtifactInstall_Enter_10_backup -k private.pem -o release-2.mender
+  tandem-artifact write rootfs-image -t raspberrypi4 -n release-2 -f rootfs.ext4 \\
+      --framed --previous release-1.mender -o release-2.mender")]
 pub(crate) struct WriteRootfsImage {
     #[command(flatten)]
     pub(crate) common: WriteCommon,
@@ -154,6 +167,14 @@ pub(crate) struct WriteRootfsImage {
     /// The image
     #[arg(short, long, value_name = "FILE", required = true)]
     pub(crate) file: PathBuf,
+
+    /// Compress in frames, with an index: devices then fetch only what they do not have. Needs zstd
+    #[arg(long)]
+    pub(crate) framed: bool,
+
+    /// The artifact or the image that most devices have: frames end where it differs
+    #[arg(long, value_name = "FILE", requires = "framed")]
+    pub(crate) previous: Option<PathBuf>,
 
     /// A state script; its name says when it runs; repeatable
     #[arg(short, long, value_name = "FILE")]
@@ -404,6 +425,75 @@ pub(crate) struct Dump {
 
     /// The artifact; - is standard input
     pub(crate) file: PathBuf,
+}
+
+/// Put the image of a signed artifact into frames, without its key
+///
+/// The manifest, the signature and the header keep their bytes, so the signature stays good. It does
+/// not cover the index, which needs no trust: a false one makes a device fetch too much, and what
+/// then stands in its slot is compared with the manifest.
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  tandem-artifact reframe --previous release-1.mender release-2.mender")]
+pub(crate) struct Reframe {
+    /// The artifact or the image that most devices have: frames end where it differs
+    #[arg(long, value_name = "FILE")]
+    pub(crate) previous: Option<PathBuf>,
+
+    /// zstd_fastest, zstd_fast, zstd_better or zstd_best (default)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) compression: Option<Compressor>,
+
+    /// Where to write it; without this the artifact is replaced
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output_path: Option<PathBuf>,
+
+    /// The artifact
+    pub(crate) file: PathBuf,
+}
+
+/// Tell what a device that has OLD fetches to get NEW
+///
+/// Of a framed artifact as it is; else, or with --all, for each way of framing it.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  tandem-artifact delta release-1.mender release-2.mender
+  tandem-artifact delta --budget 12000000 release-1.mender release-2.mender
+  tandem-artifact delta rootfs-1.ext4 rootfs-2.ext4")]
+pub(crate) struct Delta {
+    /// Exit with code 1 if more bytes than this are fetched, as it is or in the best way of framing
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) budget: Option<u64>,
+
+    /// All ways of framing, for an artifact that is framed too; takes as long as writing it thrice
+    #[arg(long)]
+    pub(crate) all: bool,
+
+    /// The artifact or the image that a device has
+    pub(crate) old: PathBuf,
+
+    /// The artifact or the image that it is to get
+    pub(crate) new: PathBuf,
+}
+
+/// Make an ext4 image the same for the same files: one time in all places that hold one by accident
+///
+/// Sets the times of access and change of every file, those of the file system, and where there are no
+/// checksums over them the generation numbers. Times of modification that are later become that time too.
+/// Equal files then make equal images, and a device fetches only what has changed.
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  tandem-artifact normalise --time 1700000000 rootfs.ext4")]
+pub(crate) struct Normalise {
+    /// The time, seconds since 1970
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) time: u32,
+
+    /// The image, which is changed in place
+    pub(crate) image: PathBuf,
 }
 
 /// `KEY:VALUE`; the value may contain colons.

@@ -1,11 +1,16 @@
 //! `tandem-artifact`: write, read, check, sign and unpack Mender artifacts on the command line.
 
 mod cli;
+mod delta;
 mod dump;
+mod ext4;
+mod framed;
 mod input;
+mod normalise;
 mod output;
 mod progress;
 mod read;
+mod reframe;
 mod sign;
 mod validate;
 mod write;
@@ -32,6 +37,9 @@ fn main() -> ExitCode {
         Verb::Validate(validate) => validate::run(validate, &command),
         Verb::Sign(sign) => sign::run(sign, &command),
         Verb::Dump(dump) => dump::run(dump, &command),
+        Verb::Reframe(reframe) => reframe::run(reframe, &command),
+        Verb::Delta(delta) => delta::run(delta, &command),
+        Verb::Normalise(normalise) => normalise::run(normalise),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,6 +59,9 @@ fn exit_code(err: &anyhow::Error) -> ExitCode {
     const IO: u8 = 3;
     if err.is::<Usage>() {
         return USAGE.into();
+    }
+    if err.is::<delta::OverBudget>() {
+        return REFUSED.into();
     }
     let code = match err.downcast_ref::<Error>().map(Error::kind) {
         Some(Kind::Invalid | Kind::Untrusted | Kind::Unsupported | Kind::Limit) => REFUSED,

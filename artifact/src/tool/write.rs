@@ -5,18 +5,19 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use tandem_artifact::framed::{FramedWriter, Image, Layout};
 use tandem_artifact::{
-    Content, Draft, FileName, Limits, PayloadType, ROOTFS_CHECKSUM, ROOTFS_CHECKSUM_LEGACY, Script,
-    ScriptName, Software, Writer,
+    Content, Digest, Draft, FileName, Limits, PayloadType, ROOTFS_CHECKSUM, ROOTFS_CHECKSUM_LEGACY,
+    Script, ScriptName, Software, Writer,
 };
 
 use crate::cli::{
     Command, SoftwareFlags, Usage, Write, WriteBootstrapArtifact, WriteCommon, WriteModuleImage,
     WriteRootfsImage,
 };
-use crate::input;
 use crate::output::{self, Output};
 use crate::progress::{Progress, Watched};
+use crate::{framed, input};
 
 pub(crate) fn run(write: &Write, command: &Command) -> anyhow::Result<()> {
     match write {
@@ -36,20 +37,58 @@ fn rootfs_image(options: &WriteRootfsImage, command: &Command) -> anyhow::Result
 
     let inputs = open_files(std::slice::from_ref(&options.file))?;
     let progress = Progress::new("hashing", Some(size(&inputs)), command.quiet);
+    if options.framed {
+        return framed_image(draft, inputs, options, &progress, command);
+    }
     let files = measure(inputs, &options.common, &progress)?;
-    let checksum = files
-        .first()
-        .filter(|_| !options.no_checksum_provide)
-        .map(|image| image.sha256().to_string());
+    provide_checksum(&mut draft, files.first().map(Content::sha256), options);
+    finish(&draft, files, &options.common, command)
+}
+
+fn provide_checksum(draft: &mut Draft, sum: Option<Digest>, options: &WriteRootfsImage) {
     let key = if options.legacy_rootfs_image_checksum {
         ROOTFS_CHECKSUM_LEGACY
     } else {
         ROOTFS_CHECKSUM
     };
+    let sum = sum.filter(|_| !options.no_checksum_provide);
     draft
         .provides
-        .extend(checksum.map(|checksum| (key.to_owned(), checksum)));
-    finish(&draft, files, &options.common, command)
+        .extend(sum.map(|sum| (key.to_owned(), sum.to_string())));
+}
+
+fn framed_image(
+    mut draft: Draft,
+    inputs: Vec<Input>,
+    options: &WriteRootfsImage,
+    progress: &Progress,
+    command: &Command,
+) -> anyhow::Result<()> {
+    let common = &options.common;
+    let path = common.output_path.as_path();
+    let size = size(&inputs);
+    let input = inputs.into_iter().next().context("there is no image")?;
+    let image = Image::survey(input.name, progress.watch(input.file))?;
+    provide_checksum(&mut draft, Some(image.sha256()), options);
+    let previous = framed::previous(options.previous.as_deref(), progress)?;
+    progress.next("compressing", Some(size));
+    let layout = Layout {
+        compressor: command.frame_compressor(common.compression),
+        hint: previous.as_ref(),
+        ..Layout::default()
+    };
+    let payload = layout.build(image, framed::scratch(path)?)?;
+    framed::tell(&payload, options.previous.as_deref(), command)?;
+    let signer = common.key.as_deref().map(input::signer).transpose()?;
+    let writer = FramedWriter::new(&draft, payload, signer.as_ref())?;
+    if let Some(stream) = stream(path)? {
+        return Ok(writer.write(&mut BufWriter::new(stream))?);
+    }
+    let mut output = BufWriter::with_capacity(1 << 20, Output::create(path)?);
+    writer
+        .write(&mut output)
+        .with_context(|| path.display().to_string())?;
+    keep(output)
 }
 
 fn module_image(options: &WriteModuleImage, command: &Command) -> anyhow::Result<()> {
@@ -217,18 +256,27 @@ fn finish(
         signer.as_ref(),
     )?;
     let path = common.output_path.as_path();
-    let stream: Option<Box<dyn io::Write>> = match output::special_file(path)? {
-        _ if input::is_standard(path) => Some(Box::new(io::stdout().lock())),
-        Some(special) => Some(Box::new(special)),
-        None => None,
-    };
-    if let Some(stream) = stream {
+    if let Some(stream) = stream(path)? {
         return Ok(writer.write_stream(&mut BufWriter::new(stream))?);
     }
     let mut output = BufWriter::with_capacity(1 << 20, Output::create(path)?);
     writer
         .write(&mut output)
         .with_context(|| path.display().to_string())?;
+    keep(output)
+}
+
+/// What an output that cannot be replaced is written through: standard output, a pipe, a device.
+fn stream(path: &Path) -> anyhow::Result<Option<Box<dyn io::Write>>> {
+    Ok(match output::special_file(path)? {
+        _ if input::is_standard(path) => Some(Box::new(io::stdout().lock())),
+        Some(special) => Some(Box::new(special)),
+        None => None,
+    })
+}
+
+/// Gives a finished output its name.
+fn keep(mut output: BufWriter<Output>) -> anyhow::Result<()> {
     output.flush()?;
     output
         .into_inner()

@@ -13,6 +13,7 @@
 mod bounds;
 mod cli;
 mod forge;
+mod framed;
 mod interop;
 mod json;
 mod large;

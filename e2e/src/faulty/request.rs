@@ -73,6 +73,12 @@ impl Request {
             .parse()
             .ok()
     }
+
+    /// The last byte of the range that is asked for, if it has one.
+    #[must_use]
+    pub fn range_last(&self) -> Option<u64> {
+        self.header("range")?.split_once('-')?.1.parse().ok()
+    }
 }
 
 /// The head of a message, without the empty line that ends it; `None` at the end of the stream.

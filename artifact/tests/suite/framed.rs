@@ -1,0 +1,532 @@
+//! Framed payloads: ordinary to everybody else, and cheap for who knows them.
+
+use std::fs::{self, File};
+use std::io::{Cursor, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+
+use tandem_artifact::framed::{
+    BLOCK, Built, Cost, FramedWriter, Hint, HintUse, Image, Layout, Section, Unpacker, reframe,
+    sections,
+};
+use tandem_artifact::{
+    Artifact, Compressor, Content, Draft, Error, FileName, PublicKey, Verification, Writer,
+};
+
+use crate::forge::ed25519_public;
+use crate::peers::{self, have, run};
+
+/// An image of which each letter is a block: `.` zeros, others text that compresses.
+fn image(text: &str) -> Vec<u8> {
+    text.chars()
+        .flat_map(|letter| {
+            let mut state = u64::from(u32::from(letter));
+            let next = move || {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                if letter == '.' {
+                    0
+                } else {
+                    b'a' + (state >> 61) as u8
+                }
+            };
+            std::iter::repeat_with(next).take(BLOCK)
+        })
+        .collect()
+}
+
+/// `count` different letters from `first` on.
+fn letters(first: u32, count: u32) -> String {
+    (first..first + count).filter_map(char::from_u32).collect()
+}
+
+fn draft() -> Draft {
+    Draft {
+        name: "release-2".to_owned(),
+        device_types: vec!["board".to_owned()],
+        payload_type: Some("rootfs-image".to_owned()),
+        ..Draft::default()
+    }
+}
+
+fn build(image: &[u8], hint: Option<&[u8]>) -> Built<Cursor<Vec<u8>>> {
+    let name = FileName::parse("rootfs.ext4").unwrap();
+    let image = Image::survey(name, Cursor::new(image)).unwrap();
+    let hint = hint.map(|hint| Hint::read(hint).unwrap());
+    let layout = Layout {
+        hint: hint.as_ref(),
+        ..Layout::default()
+    };
+    layout.build(image, Cursor::new(Vec::new())).unwrap()
+}
+
+fn write(image: &[u8], hint: Option<&[u8]>) -> Vec<u8> {
+    let mut out = Vec::new();
+    let writer = FramedWriter::new(&draft(), build(image, hint), None).unwrap();
+    writer.write(&mut out).unwrap();
+    out
+}
+
+/// The image in an artifact, read from front to back.
+#[track_caller]
+fn read(artifact: &[u8], look_first: bool) -> Result<Vec<u8>, Error> {
+    let mut artifact = Artifact::open(artifact, &Verification::off())?;
+    if look_first {
+        artifact.framed()?;
+    }
+    let mut content = Vec::new();
+    let mut file = artifact.next_file()?.unwrap();
+    file.read_to_end(&mut content).map_err(Error::from_read)?;
+    artifact.finish()?;
+    Ok(content)
+}
+
+fn index(artifact: &[u8]) -> Result<Vec<Section>, Error> {
+    let framed = Artifact::open(artifact, &Verification::off())?.framed()?;
+    sections(Cursor::new(artifact), &framed.unwrap())
+}
+
+#[test]
+fn a_framed_artifact_reads_as_any_other() {
+    for text in ["a", "....", "abc.", &letters(200, 300), &"a.".repeat(1000)] {
+        let image = image(text);
+        let artifact = write(&image, None);
+        assert!(read(&artifact, false).unwrap() == image, "{text}");
+        assert!(read(&artifact, true).unwrap() == image, "{text}");
+    }
+}
+
+#[test]
+fn what_is_not_framed_is_not_taken_for_it() {
+    let image = image("abc");
+    for compressor in Compressor::ALL {
+        let name = FileName::parse("rootfs.ext4").unwrap();
+        let content = Content::measure(name, Cursor::new(image.clone())).unwrap();
+        let mut out = Cursor::new(Vec::new());
+        let writer = Writer::new(&draft(), vec![content], compressor, None).unwrap();
+        writer.write(&mut out).unwrap();
+        let artifact = out.into_inner();
+        let mut reader = Artifact::open(&*artifact, &Verification::off()).unwrap();
+        assert!(reader.framed().unwrap().is_none(), "{compressor}");
+        assert!(read(&artifact, true).unwrap() == image, "{compressor}");
+    }
+}
+
+#[test]
+fn the_index_says_where_every_block_is() {
+    let image = image(&format!("{}....{}", letters(200, 37), letters(900, 70)));
+    let old = [&image[..20 * BLOCK], &image[60 * BLOCK..]].concat();
+    let artifact = write(&image, Some(&old));
+    let framed = Artifact::open(&*artifact, &Verification::off())
+        .unwrap()
+        .framed()
+        .unwrap()
+        .unwrap();
+    let sections = index(&artifact).unwrap();
+    let mut unpacker = Unpacker::new().unwrap();
+    let mut at = framed.index.frames_at() as usize;
+    let mut block = 0;
+    for frame in sections[0].frames() {
+        let end = at + frame.length as usize;
+        unpacker.unpack(&artifact[at..end], *frame).unwrap();
+        for number in 0..frame.blocks {
+            let expected = &image[block * BLOCK..][..BLOCK];
+            if let Some(print) = sections[0].print(block as u64) {
+                let found = unpacker.block(number.into(), print).unwrap();
+                assert!(found == expected, "block {block}");
+            } else {
+                assert!(expected.iter().all(|byte| *byte == 0), "block {block}");
+            }
+            block += 1;
+        }
+        // Nothing else unpacks.
+        assert!(unpacker.unpack(&artifact[at..end - 1], *frame).is_err());
+        at = end;
+    }
+    assert_eq!(block * BLOCK, image.len());
+}
+
+#[test]
+fn the_same_input_makes_the_same_bytes() {
+    let (old, new) = (image(&letters(200, 300)), image(&letters(250, 300)));
+    assert!(write(&new, None) == write(&new, None));
+    assert!(write(&new, Some(&old)) == write(&new, Some(&old)));
+}
+
+#[test]
+fn a_hint_makes_a_device_that_has_it_fetch_less() {
+    let all = letters(200, 600);
+    let old = image(&all);
+    let changed: String = all
+        .chars()
+        .enumerate()
+        .map(|(place, letter)| if place % 20 == 7 { '\u{3000}' } else { letter })
+        .collect();
+    let changed = changed.replace('\u{3000}', "") + &letters(0x4000, 9);
+    let new: String = changed
+        .chars()
+        .enumerate()
+        .map(|(place, letter)| match place % 100 {
+            50 => char::from_u32(0x5000 + place as u32).unwrap(),
+            _ => letter,
+        })
+        .collect();
+    let new = image(&new);
+    let hint = Hint::read(&*old).unwrap();
+    let (plain, hinted) = (build(&new, None), build(&new, Some(&old)));
+    assert_eq!(
+        (plain.hint(), hinted.hint()),
+        (HintUse::None, HintUse::Followed)
+    );
+    let (plain_cost, cost) = (
+        Cost::of(plain.sections(), &hint),
+        Cost::of(hinted.sections(), &hint),
+    );
+    assert!(cost.bytes() < plain_cost.bytes(), "{cost:?} {plain_cost:?}");
+    assert!(hinted.size() < plain.size());
+}
+
+#[test]
+fn a_hint_that_is_no_help_is_dropped() {
+    let new = image(&letters(200, 300));
+    for (old, used) in [
+        (image(&letters(1000, 300)), HintUse::TooFar),
+        (image(&letters(440, 300)), HintUse::TooFar),
+        // Nothing is missing, so nothing is gained.
+        (new.clone(), HintUse::NoHelp),
+    ] {
+        let built = build(&new, Some(&old));
+        assert_eq!(built.hint(), used);
+        assert_eq!(built.size(), build(&new, None).size());
+    }
+}
+
+/// A signed artifact of the kind that is given, and how it is verified.
+fn signed(folder: &Path, image: &[u8], options: &[&str]) -> (Vec<u8>, Verification) {
+    fs::write(folder.join("rootfs.ext4"), image).unwrap();
+    let pkcs8 = [
+        &[
+            0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
+        ][..],
+        &[7; 32],
+    ]
+    .concat();
+    fs::write(
+        folder.join("private.pem"),
+        crate::forge::pem("PRIVATE KEY", &pkcs8),
+    )
+    .unwrap();
+    let mut args = vec![
+        "-q",
+        "write",
+        "rootfs-image",
+        "-t",
+        "board",
+        "-n",
+        "release-2",
+    ];
+    args.extend([
+        "-f",
+        "rootfs.ext4",
+        "-k",
+        "private.pem",
+        "-o",
+        "signed.mender",
+    ]);
+    args.extend(options);
+    run(folder, peers::ours(), &args);
+    let key = PublicKey::from_pem("public", ed25519_public().as_bytes()).unwrap();
+    (
+        fs::read(folder.join("signed.mender")).unwrap(),
+        Verification::by(vec![key]).unwrap(),
+    )
+}
+
+#[test]
+fn the_signature_of_a_framed_artifact_covers_its_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = image(&letters(200, 100));
+    let (artifact, verification) = signed(folder.path(), &image, &["--framed"]);
+    let framed = Artifact::open(&*artifact, &verification)
+        .unwrap()
+        .framed()
+        .unwrap()
+        .unwrap();
+    assert!(framed.is_signed());
+    // Every bit of the index counts.
+    let start = framed.index.at as usize;
+    for bit in (0..framed.index.length as usize * 8).step_by(37) {
+        let mut changed = artifact.clone();
+        changed[start + bit / 8] ^= 1 << (bit % 8);
+        assert!(
+            sections(Cursor::new(&changed), &framed).is_err(),
+            "bit {bit}"
+        );
+        // And none does to others.
+        assert!(read(&changed, true).unwrap() == image, "bit {bit}");
+    }
+}
+
+#[test]
+fn reframing_needs_no_key_and_keeps_the_signature() {
+    let image = image(&letters(200, 100));
+    for compression in ["gzip", "none", "lzma", "zstd_best"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (artifact, verification) =
+            signed(folder.path(), &image, &["--compression", compression]);
+        run(
+            folder.path(),
+            peers::ours(),
+            &["-q", "reframe", "signed.mender"],
+        );
+        let reframed = fs::read(folder.path().join("signed.mender")).unwrap();
+        let mut reader = Artifact::open(&*reframed, &verification).unwrap();
+        let framed = reader.framed().unwrap().unwrap();
+        assert!(!framed.is_signed());
+        reader.finish().unwrap();
+        // Everything before the payload is the same, byte for byte.
+        let payload = |bytes: &[u8]| {
+            let mut windows = bytes.windows(14);
+            windows
+                .position(|window| window == b"data/0000.tar\0" || window == b"data/0000.tar.")
+                .unwrap()
+        };
+        // The manifest names the payload file too, but not so.
+        assert!(artifact[..payload(&artifact)] == reframed[..payload(&reframed)]);
+        assert_eq!(index(&reframed).unwrap()[0].blocks(), 0..100);
+    }
+}
+
+#[test]
+fn what_cannot_be_reframed_is_refused() {
+    let reframed = |artifact: &[u8]| {
+        let places = (Cursor::new(Vec::new()), Cursor::new(Vec::new()));
+        let mut out = Vec::new();
+        reframe(
+            &mut Cursor::new(artifact),
+            &Layout::default(),
+            places,
+            |_| {},
+            &mut out,
+        )
+        .map(|()| out)
+        .map_err(|err| err.to_string())
+    };
+    let framed = write(&image("abc"), None);
+    assert!(reframed(&framed).unwrap_err().contains("write it again"));
+    let folder = tempfile::tempdir().unwrap();
+    let (odd, _) = signed(folder.path(), b"not a whole block", &[]);
+    assert!(reframed(&odd).unwrap_err().contains("pad it"));
+    let (good, _) = signed(folder.path(), &image("abc"), &[]);
+    assert!(reframed(&good).is_ok());
+    let mut broken = good.clone();
+    let end = broken.len() - 1500;
+    broken[end] ^= 1;
+    assert!(reframed(&broken).is_err());
+}
+
+#[test]
+fn a_payload_that_only_begins_as_a_framed_one_is_read_as_a_whole() {
+    let image = image(&letters(200, 20));
+    let artifact = write(&image, None);
+    let framed = Artifact::open(&*artifact, &Verification::off())
+        .unwrap()
+        .framed()
+        .unwrap()
+        .unwrap();
+    let at = framed.index.at as usize;
+    for (place, value) in [
+        // Another magic, another skippable frame, another version.
+        (at, b'X'),
+        (at - 8, 0x50),
+        (at + 8, 2),
+    ] {
+        let mut changed = artifact.clone();
+        changed[place] = value;
+        assert!(read(&changed, true).unwrap() == image, "{place}");
+    }
+    // A frame that is said to end behind the payload.
+    let mut far = framed.clone();
+    far.end = framed.index.frames_at() + 1;
+    assert!(sections(Cursor::new(&artifact), &far).is_err());
+}
+
+/// The tools that others read artifacts with.
+#[test]
+fn zstd_and_libarchive_see_one_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = image(&format!("{}....{}", letters(200, 300), letters(900, 30)));
+    let artifact = write(&image, None);
+    fs::write(folder.path().join("a.mender"), &artifact).unwrap();
+    run(folder.path(), "tar", &["-xf", "a.mender"]);
+    if have("zstd") {
+        run(folder.path(), "zstd", &["-q", "-t", "data/0000.tar.zst"]);
+        run(
+            folder.path(),
+            "zstd",
+            &["-q", "-d", "data/0000.tar.zst", "-o", "by-zstd.tar"],
+        );
+        run(folder.path(), "tar", &["-xf", "by-zstd.tar"]);
+        assert!(fs::read(folder.path().join("rootfs.ext4")).unwrap() == image);
+        fs::remove_file(folder.path().join("rootfs.ext4")).unwrap();
+    }
+    if have("bsdtar") {
+        run(folder.path(), "bsdtar", &["-xf", "data/0000.tar.zst"]);
+        assert!(fs::read(folder.path().join("rootfs.ext4")).unwrap() == image);
+    }
+}
+
+#[track_caller]
+fn says(folder: &Path, args: &[&str], code: i32, words: &str) -> String {
+    let output = std::process::Command::new(peers::ours())
+        .args(args)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
+    assert!(text.contains(words), "{args:?}: {text}");
+    text
+}
+
+#[test]
+fn delta_tells_what_is_fetched_and_holds_a_budget() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = letters(200, 200);
+    let new = old.replace(&letters(250, 3), &letters(900, 3));
+    fs::write(folder.path().join("old.ext4"), image(&old)).unwrap();
+    fs::write(folder.path().join("new.ext4"), image(&new)).unwrap();
+    let write = [
+        "write",
+        "rootfs-image",
+        "-t",
+        "board",
+        "-n",
+        "r",
+        "-f",
+        "new.ext4",
+        "--framed",
+    ];
+    let previous = ["--previous", "old.ext4", "-o", "new.mender"];
+    says(folder.path(), &[&write[..], &previous].concat(), 0, "");
+    let text = says(
+        folder.path(),
+        &["delta", "old.ext4", "new.mender"],
+        0,
+        "as it is",
+    );
+    assert_eq!(text.lines().count(), 2, "{text}");
+    let text = says(
+        folder.path(),
+        &["delta", "old.ext4", "new.ext4"],
+        0,
+        "cut where OLD differs",
+    );
+    assert_eq!(text.lines().count(), 5, "{text}");
+    let delta = ["delta", "old.ext4", "new.mender", "--budget"];
+    says(
+        folder.path(),
+        &[&delta[..], &["100"]].concat(),
+        1,
+        "100 are the budget",
+    );
+    says(
+        folder.path(),
+        &[&delta[..], &["100000"]].concat(),
+        0,
+        "as it is",
+    );
+    says(
+        folder.path(),
+        &["delta", "nowhere", "new.ext4"],
+        3,
+        "nowhere",
+    );
+    // The old one as an artifact, and a hint that is none.
+    says(
+        folder.path(),
+        &["delta", "new.mender", "new.ext4", "--all"],
+        0,
+        "no help",
+    );
+    says(
+        folder.path(),
+        &[&write[..], &["--previous", "new.mender"]].concat(),
+        0,
+        "new.mender is no help",
+    );
+    says(
+        folder.path(),
+        &[&write[..], &["--compression", "gzip"]].concat(),
+        2,
+        "zstd",
+    );
+    says(
+        folder.path(),
+        &[&write[..8], &["--previous", "old.ext4"]].concat(),
+        2,
+        "--framed",
+    );
+}
+
+#[test]
+fn equal_files_make_equal_images() {
+    if !have("mke2fs") || !have("e2fsck") {
+        return;
+    }
+    for features in [
+        "^metadata_csum,^64bit",
+        "metadata_csum,64bit",
+        "metadata_csum,metadata_csum_seed",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        fs::create_dir_all(path.join("tree/etc")).unwrap();
+        fs::write(path.join("tree/etc/file"), "content").unwrap();
+        for number in 0..100 {
+            fs::write(path.join(format!("tree/{number}")), [number; 5000]).unwrap();
+        }
+        let uuid = "11111111-2222-3333-4444-555555555555";
+        let seed = format!("hash_seed={uuid},lazy_itable_init=0");
+        let make = |name: &str, time: &str| {
+            let mut command = std::process::Command::new("mke2fs");
+            command.current_dir(path).env("E2FSPROGS_FAKE_TIME", time);
+            command.args([
+                "-q", "-F", "-t", "ext4", "-b", "4096", "-U", uuid, "-E", &seed,
+            ]);
+            command.args([
+                "-O", features, "-g", "8192", "-N", "2048", "-d", "tree", name, "70M",
+            ]);
+            assert!(command.status().unwrap().success());
+        };
+        make("a.ext4", "1600000000");
+        // Other times of reading, and another time of making.
+        let file = File::open(path.join("tree/etc/file")).unwrap();
+        let times = fs::FileTimes::new().set_accessed(std::time::SystemTime::UNIX_EPOCH);
+        file.set_times(times).unwrap();
+        make("b.ext4", "1600009999");
+        let different = |name: &str, other: &str| {
+            let content = |name: &str| fs::read(path.join(name)).unwrap();
+            content(name) != content(other)
+        };
+        assert!(different("a.ext4", "b.ext4"), "{features}");
+        for name in ["a.ext4", "b.ext4"] {
+            says(path, &["normalise", "--time", "1500000000", name], 0, "");
+            run(path, "e2fsck", &["-fn", name]);
+        }
+        assert!(!different("a.ext4", "b.ext4"), "{features}");
+        let mut superblock = File::open(path.join("a.ext4")).unwrap();
+        superblock.seek(SeekFrom::Start(1024 + 48)).unwrap();
+        let mut time = [0; 4];
+        superblock.read_exact(&mut time).unwrap();
+        assert_eq!(u32::from_le_bytes(time), 1_500_000_000);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("x"), [0; 4096]).unwrap();
+    says(
+        folder.path(),
+        &["normalise", "--time", "1", "x"],
+        3,
+        "not an ext4",
+    );
+}

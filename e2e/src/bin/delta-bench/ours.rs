@@ -1,0 +1,136 @@
+//! The agent installs over the line.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use tandem_e2e::faulty::certificate;
+use tandem_e2e::{Device, Setup, program};
+use tempfile::TempDir;
+
+use crate::wire::{Line, Nginx};
+
+/// What an installation came to.
+pub(crate) struct Done {
+    /// Bytes on the line, both ways, TLS included.
+    pub(crate) wire: u64,
+    pub(crate) requests: u64,
+    pub(crate) connections: u64,
+    /// The size of the artifact.
+    pub(crate) artifact: u64,
+    pub(crate) seconds: f64,
+    /// The most that the agent had in memory.
+    pub(crate) resident_mib: u64,
+}
+
+/// The artifact `name` with the image `new` in frames, made once and kept in `folder`.
+pub(crate) fn artifact(
+    folder: &Path,
+    name: &str,
+    new: &Path,
+    hint: Option<&Path>,
+) -> Result<PathBuf> {
+    let (made, part) = (folder.join(name), folder.join(format!("part.{name}")));
+    if made.exists() {
+        return Ok(made);
+    }
+    let mut write = Command::new(program("tandem-artifact")?);
+    write
+        .args(["-q", "write", "rootfs-image", "-t", "board", "-n"])
+        .args(["release-2", "--framed", "-f"])
+        .arg(new)
+        .arg("-o")
+        .arg(&part);
+    if let Some(hint) = hint {
+        write.arg("--previous").arg(hint);
+    }
+    ensure!(write.status()?.success(), "{write:?} failed");
+    fs::rename(part, &made)?;
+    Ok(made)
+}
+
+/// Installs `artifact`, which has `new` in it, on a device that runs `old`.
+pub(crate) fn install(
+    tandem: &Path,
+    old: &Path,
+    new: &Path,
+    artifact: &Path,
+    work: &TempDir,
+) -> Result<Done> {
+    let dir = tempfile::tempdir_in(work)?;
+    let path = |name: &str| dir.path().join(name);
+    for sub in ["tree/boot", "tree/sbin", "www"] {
+        fs::create_dir_all(path(sub))?;
+    }
+    for file in ["boot/vmlinuz", "sbin/init"] {
+        fs::write(path("tree").join(file), "present")?;
+    }
+    certificate(&path("server"))?;
+    symlink(fs::canonicalize(artifact)?, path("www/a.mender"))?;
+
+    let size = fs::metadata(new)?.len();
+    let setup = Setup {
+        tree: path("tree"),
+        part_size: size,
+        device_type: "board".into(),
+        configuration: format!(
+            "allow_unsigned = true\nserver_certificate = \"{}\"",
+            path("server.crt").display()
+        ),
+        bootstrap: None,
+    };
+    let device = Device::create(&path("device"), &setup)?;
+    let running = File::options().write(true).open(device.part(2))?;
+    running.write_all_at(&fs::read(old)?, 0)?;
+
+    let nginx = Nginx::start(dir.path(), &path("www"), &path("server"))?;
+    let line = Line::start(nginx.port())?;
+    let begun = Instant::now();
+    let log = path("log");
+    let mut child = Command::new(tandem)
+        .arg("--config")
+        .arg(device.path("etc/tandem.toml"))
+        .arg("install")
+        .arg(format!("https://localhost:{}/a.mender", line.port()))
+        .stdout(Stdio::null())
+        .stderr(File::create(&log)?)
+        .spawn()?;
+    let mut resident_mib = 0;
+    let status = loop {
+        resident_mib = resident(child.id()).unwrap_or(0).max(resident_mib);
+        match child.try_wait()? {
+            Some(status) => break status,
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    let seconds = begun.elapsed().as_secs_f64();
+    let log = fs::read_to_string(&log)?;
+    ensure!(status.success(), "the agent did not install: {log}");
+    ensure!(
+        fs::read(device.part(3))? == fs::read(new)?,
+        "the slot does not hold the image"
+    );
+    let (wire, connections) = line.end();
+    let requests = nginx.requests().context("cannot read what nginx logs")?;
+    Ok(Done {
+        wire,
+        requests,
+        connections,
+        artifact: fs::metadata(artifact)?.len(),
+        seconds,
+        resident_mib,
+    })
+}
+
+/// The most that a process has had in memory so far, MiB.
+fn resident(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib.div_ceil(1024))
+}
