@@ -11,8 +11,9 @@ packages_boot=(qemu-system-arm qemu-system-x86 u-boot-qemu u-boot-tools ovmf gru
     mtools dosfstools fdisk e2fsprogs openssl busybox file util-linux gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 packages_bench=(swupdate rauc squashfs-tools dbus-bin dbus-daemon cpio binutils mount)
 packages_load=(nginx-light python3-venv)
+packages_pages=(chromium e2fsprogs openssl fonts-dejavu-core)
 
-# Installs, as root, what is missing of the packages for $1 (demo, check, boot, bench or load); others are told.
+# Installs, as root, what is missing of the packages for $1 (demo, check, boot, bench, load or pages); others are told.
 need_tools() {
     local wanted=("${packages_build[@]}" "${packages_demo[@]}") missing=() package
     case $1 in
@@ -20,6 +21,12 @@ need_tools() {
         boot) wanted+=("${packages_boot[@]}") ;;
         bench) wanted+=("${packages_bench[@]}") ;;
         load) wanted+=("${packages_load[@]}") ;;
+        pages)
+            wanted+=("${packages_pages[@]}")
+            # Any Node.js that is there will do.
+            command -v node > /dev/null || wanted+=(nodejs)
+            command -v npm > /dev/null || wanted+=(npm)
+            ;;
     esac
     for package in "${wanted[@]}"; do
         dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null | grep -qx installed \
