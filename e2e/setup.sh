@@ -12,8 +12,10 @@ packages_boot=(qemu-system-arm qemu-system-x86 u-boot-qemu u-boot-tools ovmf gru
 packages_bench=(swupdate rauc squashfs-tools dbus-bin dbus-daemon cpio binutils mount)
 packages_load=(nginx-light python3-venv)
 packages_delta=(debootstrap nginx-light casync zchunk xdelta3 zstd e2fsprogs)
+packages_pages=(chromium e2fsprogs openssl fonts-dejavu-core)
 
-# Installs, as root, what is missing of the packages for $1 (demo, check, boot, bench, delta or load); others are told.
+# Installs, as root, what is missing of the packages for $1 (demo, check, boot, bench, delta, load or pages); others are
+# told.
 need_tools() {
     local wanted=("${packages_build[@]}" "${packages_demo[@]}") missing=() package
     case $1 in
@@ -22,6 +24,12 @@ need_tools() {
         bench) wanted+=("${packages_bench[@]}") ;;
         load) wanted+=("${packages_load[@]}") ;;
         delta) wanted+=("${packages_delta[@]}") ;;
+        pages)
+            wanted+=("${packages_pages[@]}")
+            # Any Node.js that is there will do.
+            command -v node > /dev/null || wanted+=(nodejs)
+            command -v npm > /dev/null || wanted+=(npm)
+            ;;
     esac
     for package in "${wanted[@]}"; do
         dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null | grep -qx installed \

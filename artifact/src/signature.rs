@@ -44,6 +44,12 @@ impl Verification {
         Self { keys: Vec::new() }
     }
 
+    /// Whether a signature is required.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
     /// Judges `signature`, the content of `manifest.sig` if there is one, for `manifest`.
     pub(crate) fn judge(
         &self,

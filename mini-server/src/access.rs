@@ -54,6 +54,21 @@ pub enum Access {
     Person(Role),
     /// A program on the machine itself, or a person.
     Monitor,
+    /// Whoever looks at pages: what changes something comes from a page of ours.
+    Visitor,
+    /// A person of this role who has signed in on a page; what changes something comes from a page of ours.
+    Browser(Role),
+}
+
+impl Access {
+    /// Whether it is pages that are asked for: the answer is for people, and its headers for browsers.
+    #[must_use]
+    pub fn is_page(self) -> bool {
+        match self {
+            Self::Visitor | Self::Browser(_) => true,
+            Self::Anyone | Self::Device | Self::Person(_) | Self::Monitor => false,
+        }
+    }
 }
 
 /// A person, or somebody who may read and write the data directory anyway.

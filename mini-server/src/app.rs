@@ -7,6 +7,7 @@ use tandem_artifact::Verification;
 use tokio::sync::Semaphore;
 
 use crate::blobs::Blobs;
+use crate::live::Live;
 use crate::login_guard::LoginGuard;
 use crate::metrics::Metrics;
 use crate::password::Passwords;
@@ -33,6 +34,8 @@ pub struct App {
     pub throttles: Throttles,
     /// What it counts.
     pub metrics: Metrics,
+    /// What open pages listen to.
+    pub live: Arc<Live>,
     /// What its operator has set.
     pub settings: Settings,
     /// Uploads that may run at once.
@@ -56,6 +59,8 @@ pub struct Settings {
     pub verification: Verification,
     /// The address in links, if not the one that the device itself used: `https://updates.example.com`.
     pub public_url: Option<String>,
+    /// The certificate that devices have to trust, PEM; absent if they trust the server's anyway.
+    pub authority: Option<String>,
 }
 
 /// Uploads at once. Each may need 64 MiB for a decompressor.
@@ -70,6 +75,7 @@ impl Default for Settings {
             max_downloads: None,
             verification: Verification::off(),
             public_url: None,
+            authority: None,
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::app::{App, Gauge, Settings, UPLOADS};
 use crate::blobs::Blobs;
 use crate::data_dir::{DataDir, Lock};
 use crate::front::Front;
+use crate::live::Live;
 use crate::login_guard::LoginGuard;
 use crate::metrics::Metrics;
 use crate::password::Passwords;
@@ -51,9 +52,13 @@ impl Assembled {
     /// If something cannot be opened.
     pub async fn new(dir: &DataDir, lock: Lock, settings: Settings, rates: Rates) -> Result<Self> {
         let sessions = Arc::new(Sessions::default());
+        let live = Arc::new(Live::default());
         let watcher = {
-            let sessions = Arc::clone(&sessions);
-            Box::new(move |changes: &[_]| sessions.apply(changes))
+            let (sessions, live) = (Arc::clone(&sessions), Arc::clone(&live));
+            Box::new(move |changes: &[_]| {
+                sessions.apply(changes);
+                live.apply(changes);
+            })
         };
         let database = dir.database();
         let store = Store::open(&database, watcher)
@@ -77,6 +82,7 @@ impl Assembled {
             ),
             uploads: Semaphore::new(UPLOADS),
             downloads: Gauge::default(),
+            live,
             store,
             blobs,
             sessions,

@@ -54,7 +54,7 @@ Exit codes:
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Serve; sets everything up at the first start
+    /// Serve devices, the APIs, and pages for people; sets everything up at the first start
     Serve(Box<ServeArgs>),
     /// Users: add, list, delete, passwd
     User {

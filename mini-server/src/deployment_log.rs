@@ -58,6 +58,18 @@ const LAST: usize = 768 << 10;
 /// Bytes of one message, as JSON.
 const MESSAGE: usize = 64 << 10;
 
+/// A log as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeploymentLog {
+    /// A line for each message.
+    pub text: String,
+    /// Its first error, by which failures on several devices can be told apart.
+    pub reason: Option<String>,
+}
+
+/// Bytes of a reason.
+const REASON: usize = 300;
+
 /// The log is not the JSON that it must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed;
@@ -70,11 +82,11 @@ impl LogReader {
         }
     }
 
-    /// The whole log has come; its text, a line for each message.
+    /// The whole log has come.
     ///
     /// # Errors
     /// If it was no log.
-    pub fn finish(self) -> Result<String, Malformed> {
+    pub fn finish(self) -> Result<DeploymentLog, Malformed> {
         if self.place == Place::End && self.listed {
             Ok(self.text.finish())
         } else {
@@ -187,6 +199,7 @@ struct LogText {
     last: VecDeque<String>,
     last_size: usize,
     left_out: u64,
+    reason: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -210,6 +223,11 @@ impl LogText {
             self.left_out = self.left_out.saturating_add(1);
             return;
         };
+        if self.reason.is_none()
+            && ["error", "fatal", "panic", "critical"].contains(&level.as_str())
+        {
+            self.reason = Some(reason(&message)).filter(|reason| !reason.is_empty());
+        }
         let timestamp = timestamp.parse().map_or(timestamp, go_time);
         let line = format!("{timestamp} {level}: {message}\n");
         if self.last.is_empty() && self.first.len().saturating_add(line.len()) <= FIRST {
@@ -227,7 +245,7 @@ impl LogText {
         }
     }
 
-    fn finish(self) -> String {
+    fn finish(self) -> DeploymentLog {
         let mut text = self.first;
         if self.left_out > 0 {
             text.push_str(&format!(
@@ -236,8 +254,37 @@ impl LogText {
             ));
         }
         text.extend(self.last);
-        text
+        DeploymentLog {
+            text,
+            reason: self.reason,
+        }
     }
+}
+
+/// The first line of an error, without long numbers and identifiers: those differ from device to device although the
+/// cause is the same.
+fn reason(message: &str) -> String {
+    let line = message.lines().find(|line| !line.trim().is_empty());
+    let mut reason = String::new();
+    for word in line
+        .unwrap_or_default()
+        .trim()
+        .split_inclusive(|c: char| !c.is_ascii_alphanumeric())
+    {
+        let digits = word.bytes().filter(u8::is_ascii_digit).count();
+        let hexadecimal = word.bytes().filter(u8::is_ascii_hexdigit).count();
+        if digits >= 5 || digits >= 1 && hexadecimal >= 8 {
+            reason.push('…');
+            reason.extend(word.chars().last().filter(|c| !c.is_ascii_alphanumeric()));
+        } else {
+            reason.push_str(word);
+        }
+        if reason.len() > REASON {
+            break;
+        }
+    }
+    reason.truncate(reason.floor_char_boundary(REASON));
+    reason
 }
 
 /// A time as Mender's server writes it in logs.
@@ -263,7 +310,7 @@ mod tests {
         let mut reader = LogReader::default();
         json.as_bytes().chunks(1).for_each(|byte| reader.push(byte));
         assert_eq!(reader.finish(), whole);
-        whole
+        whole.map(|log| log.text)
     }
 
     fn message(text: &str) -> String {
@@ -328,12 +375,41 @@ mod tests {
         }
         reader.push(message("the end").as_bytes());
         reader.push(b"]}");
-        let text = reader.finish().unwrap();
+        let text = reader.finish().unwrap().text;
         assert!(text.len() <= FIRST + LAST + 100);
         assert!(text.len() > FIRST + LAST - 1000);
         assert!(text.starts_with("2026-11-23 08:03:37 +0000 UTC info: 0 x"));
         assert!(text.ends_with("info: the end\n"));
         assert!(text.contains(" messages are left out ..."));
+    }
+
+    #[test]
+    fn the_first_error_is_the_reason() {
+        let check = |messages: &str, expected: Option<&str>| {
+            let mut reader = LogReader::default();
+            reader.push(format!(r#"{{"messages":[{messages}]}}"#).as_bytes());
+            assert_eq!(reader.finish().unwrap().reason.as_deref(), expected);
+        };
+        let error = |text: &str| message(text).replace("info", "error");
+        check("", None);
+        check(&message("all is well"), None);
+        check(
+            &format!(
+                "{},{},{}",
+                message("1"),
+                error(" no space\nleft"),
+                error("3")
+            ),
+            Some("no space"),
+        );
+        check(
+            &error("cannot write /dev/mmcblk0p3 at 4096000: status 404, sum 0a1b2c3d4e"),
+            Some("cannot write /dev/mmcblk0p3 at …: status 404, sum …"),
+        );
+        check(
+            &error(&"é".repeat(1000)),
+            Some("é".repeat(REASON / 2).as_str()),
+        );
     }
 
     #[test]
@@ -346,7 +422,7 @@ mod tests {
         reader.push(br#""}]}"#);
         assert!(reader.message.capacity() <= 2 * MESSAGE);
         assert_eq!(
-            reader.finish().unwrap(),
+            reader.finish().unwrap().text,
             "... 1 messages are left out ...\n"
         );
     }

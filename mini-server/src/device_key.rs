@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tandem_artifact::PublicKey;
+use tandem_artifact::{Digest, PublicKey};
 
 use crate::pem;
 
@@ -47,6 +47,18 @@ impl DeviceKey {
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         self.key.verifies(message, signature)
     }
+}
+
+/// The SHA-256 of a key, as `openssl pkey -pubin -outform DER | sha256sum` has it on the device.
+#[must_use]
+pub fn fingerprint(pem: &str) -> String {
+    let content: String = pem
+        .lines()
+        .filter(|line| !line.starts_with("-----"))
+        .collect();
+    STANDARD
+        .decode(content)
+        .map_or(String::new(), |der| Digest::of(&der).to_string())
 }
 
 const BEGIN: &str = "-----BEGIN PUBLIC KEY-----";

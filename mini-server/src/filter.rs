@@ -19,6 +19,10 @@ pub enum Subject {
     Updated,
     /// When it was heard from last.
     CheckIn,
+    /// How the deployment ended that it was done with last. Only pages ask for this.
+    Outcome,
+    /// What it says it is, as a whole. Only pages ask for this.
+    Identity,
     /// One of its attributes.
     Attribute {
         /// Who says so.
@@ -137,7 +141,11 @@ impl Subject {
     fn is_time(&self) -> bool {
         match self {
             Self::Created | Self::Updated | Self::CheckIn => true,
-            Self::Status | Self::Group | Self::Attribute { .. } => false,
+            Self::Status
+            | Self::Group
+            | Self::Outcome
+            | Self::Identity
+            | Self::Attribute { .. } => false,
         }
     }
 

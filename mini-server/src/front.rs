@@ -138,7 +138,7 @@ fn record(
     let (status, address) = (status.as_u16(), peer.address());
     if status >= 500 {
         error!(method:% = method, path:% = path, status, peer:% = address, request_id = id, milliseconds; "request failed");
-    } else if *method != Method::GET && path.starts_with("/api/management/") {
+    } else if *method != Method::GET && !path.starts_with("/api/devices/") {
         info!(method:% = method, path:% = path, status, peer:% = address, request_id = id, milliseconds; "request");
     } else {
         debug!(method:% = method, path:% = path, status, peer:% = address, request_id = id, milliseconds; "request");

@@ -110,18 +110,25 @@ impl<S: Sync> FromRequest<S> for RawBody {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Refusal> {
         check_content_type(request.headers())?;
-        let mut body = request.into_body();
-        let mut whole = BytesMut::new();
-        while let Some(piece) = next_piece(&mut body).await? {
-            if whole.len().saturating_add(piece.len()) > JSON_LIMIT {
-                return Err(Refusal::too_large(format!(
-                    "a body has at most {JSON_LIMIT} bytes"
-                )));
-            }
-            whole.extend_from_slice(&piece);
-        }
-        Ok(Self(whole.freeze()))
+        read_body(request.into_body()).await.map(Self)
     }
+}
+
+/// A whole body of at most [`JSON_LIMIT`] bytes.
+///
+/// # Errors
+/// A refusal if it has more, or does not come.
+pub async fn read_body(mut body: Body) -> Result<Bytes, Refusal> {
+    let mut whole = BytesMut::new();
+    while let Some(piece) = next_piece(&mut body).await? {
+        if whole.len().saturating_add(piece.len()) > JSON_LIMIT {
+            return Err(Refusal::too_large(format!(
+                "a body has at most {JSON_LIMIT} bytes"
+            )));
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.freeze())
 }
 
 /// A JSON body.

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use tandem_api::DeploymentStatus;
 use tandem_artifact::Depends;
 
-use crate::store::Id;
+use crate::store::{Id, StoredArtifact};
 
 /// A deployment that is open for a device: not yet asked for, or begun and not final.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,16 @@ pub struct Candidate {
     pub size: u64,
     /// All that it depends on; `device_type` is among it.
     pub depends: BTreeMap<String, Vec<String>>,
+}
+
+impl From<&StoredArtifact> for Candidate {
+    fn from(artifact: &StoredArtifact) -> Self {
+        Self {
+            id: artifact.id,
+            size: artifact.size,
+            depends: artifact.content.depends.clone(),
+        }
+    }
 }
 
 /// What a device says it has: all its provides, its type among them.
@@ -116,8 +126,63 @@ pub fn answer(open: &Open, device: &Provides, candidates: &[Candidate]) -> Answe
         },
         None => settle(
             DeploymentStatus::NoArtifact,
-            misfits(open, device, candidates),
+            misfits(&open.artifact_name, device, candidates),
         ),
+    }
+}
+
+/// What will become of a deployment on devices that are alike, as far as one can tell before they ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Forecast {
+    /// They get this artifact.
+    Gets(Id),
+    /// They have it already.
+    HasIt,
+    /// Nothing of that name fits them; why, for people.
+    Misfit(String),
+    /// They have not said enough about themselves: it is decided when they ask.
+    Open(String),
+}
+
+/// What a device will be told that is given the artifacts `candidates` of the name `artifact_name`, where `known` is
+/// what it has said about itself so far: a device says all of it only when it asks.
+#[must_use]
+pub fn forecast(
+    artifact_name: &str,
+    forced: bool,
+    known: &Provides,
+    candidates: &[Candidate],
+) -> Forecast {
+    if !forced
+        && known
+            .get(ARTIFACT_NAME)
+            .is_some_and(|has| has == artifact_name)
+    {
+        return Forecast::HasIt;
+    }
+    if let Some(artifact) = best(None, known, candidates) {
+        return Forecast::Gets(artifact.id);
+    }
+    let contradicted = |one: &&Candidate| {
+        one.depends
+            .iter()
+            .any(|(key, wanted)| known.get(key).is_some_and(|has| !wanted.contains(has)))
+    };
+    match candidates.iter().find(|one| !contradicted(one)) {
+        Some(possible) => {
+            let missing: Vec<&str> = possible
+                .depends
+                .keys()
+                .filter(|key| !known.contains_key(*key))
+                .map(String::as_str)
+                .take(SHOWN)
+                .collect();
+            Forecast::Open(format!(
+                "the device has not said its {}",
+                missing.join(", ")
+            ))
+        }
+        None => Forecast::Misfit(misfits(artifact_name, known, candidates)),
     }
 }
 
@@ -160,9 +225,9 @@ fn misfit(artifact: &Candidate, device: &Provides) -> Option<String> {
 }
 
 /// Why no artifact fits, for people.
-fn misfits(open: &Open, device: &Provides, candidates: &[Candidate]) -> String {
+fn misfits(artifact_name: &str, device: &Provides, candidates: &[Candidate]) -> String {
     if candidates.is_empty() {
-        return format!("there is no artifact {:?} any more", open.artifact_name);
+        return format!("there is no artifact {artifact_name:?} any more");
     }
     let mut reasons: Vec<String> = candidates
         .iter()
@@ -171,11 +236,7 @@ fn misfits(open: &Open, device: &Provides, candidates: &[Candidate]) -> String {
     reasons.sort();
     reasons.dedup();
     reasons.truncate(SHOWN);
-    format!(
-        "no artifact {:?} fits: {}",
-        open.artifact_name,
-        reasons.join("; ")
-    )
+    format!("no artifact {artifact_name:?} fits: {}", reasons.join("; "))
 }
 
 fn settle(status: DeploymentStatus, reason: String) -> Answer {
@@ -330,6 +391,34 @@ mod tests {
             &[],
             Err((DeploymentStatus::NoArtifact, why)),
         );
+    }
+
+    #[test]
+    fn what_is_foretold_is_what_happens_as_far_as_one_can_tell() {
+        let candidates = [
+            candidate(1, 100, &[("device_type", &["pi"])]),
+            candidate(2, 10, &[("device_type", &["pi"]), ("bootloader", &["2"])]),
+        ];
+        let check = |known: &[(&str, &str)], forced, expected| {
+            assert_eq!(
+                forecast("r2", forced, &device(known), &candidates),
+                expected
+            );
+        };
+        check(PI, false, Forecast::Gets(id(1)));
+        check(UPDATED, false, Forecast::HasIt);
+        check(UPDATED, true, Forecast::Gets(id(1)));
+        let pi = [("device_type", "pi"), ("bootloader", "2")];
+        check(&pi, false, Forecast::Gets(id(2)));
+        let unknown = Forecast::Open("the device has not said its device_type".to_owned());
+        check(&[], false, unknown);
+        let other = [("device_type", "bone")];
+        let why = r#"no artifact "r2" fits: device_type must be "pi", the device has "bone""#;
+        check(&other, false, Forecast::Misfit(why.to_owned()));
+        assert!(matches!(
+            forecast("r2", false, &device(PI), &candidates[1..]),
+            Forecast::Open(_)
+        ));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 
-use crate::access::Access::{Anyone, Device, Monitor, Person};
+use crate::access::Access::{Anyone, Browser, Device, Monitor, Person, Visitor};
 use crate::access::Role::Admin;
 use crate::device_api::{
     auth_request, deployment_status, download, inventory as own_inventory, log_upload, next,
@@ -12,6 +12,10 @@ use crate::management::{
     releases, tags, tokens, upload, users,
 };
 use crate::surface::Surface;
+use crate::web::{
+    assets, deployment, deployments as deployment_list, device, devices as device_list, events,
+    new_deployment, overview, people, release, releases as release_list, settings, sign_in, start,
+};
 
 const GET: Method = Method::GET;
 const POST: Method = Method::POST;
@@ -111,6 +115,34 @@ pub fn surface() -> Surface {
         .on(GET,    "/api/management/v1/deployments/deployments/{id}/devices/{device}/log", Person(Admin), deployment_devices::log)
         .on(GET,    "/api/management/v1/deployments/deployments/devices/{device}",         Person(Admin), deployment_devices::history)
         .on(DELETE, "/api/management/v1/deployments/deployments/devices/{device}",         Person(Admin), deployment_devices::abort)
+        // Pages
+        .on(GET,    "/sign-in",                                                            Visitor, sign_in::get)
+        .on(POST,   "/sign-in",                                                            Visitor, sign_in::post)
+        .on(GET,    "/assets/{name}",                                                      Visitor, assets::get)
+        .on(POST,   "/sign-out",                                                           Browser(Admin), sign_in::leave)
+        .on(GET,    "/events",                                                             Browser(Admin), events::get)
+        .on(GET,    "/",                                                                   Browser(Admin), overview::get)
+        .on(GET,    "/start",                                                              Browser(Admin), start::get)
+        .on(GET,    "/ca.crt",                                                             Browser(Admin), settings::authority)
+        .on(GET,    "/devices",                                                            Browser(Admin), device_list::get)
+        .on(POST,   "/devices",                                                            Browser(Admin), device_list::post)
+        .on(GET,    "/devices/{id}",                                                       Browser(Admin), device::get)
+        .on(POST,   "/devices/{id}",                                                       Browser(Admin), device::post)
+        .on(GET,    "/devices/{id}/logs/{deployment}",                                     Browser(Admin), device::log)
+        .on(GET,    "/releases",                                                           Browser(Admin), release_list::get)
+        .on_untimed(POST, "/releases",                                                     Browser(Admin), release_list::post)
+        .on(GET,    "/releases/{id}",                                                      Browser(Admin), release::get)
+        .on(POST,   "/releases/{id}",                                                      Browser(Admin), release::post)
+        .on(GET,    "/releases/{id}/download",                                             Browser(Admin), release::download)
+        .on(GET,    "/deployments",                                                        Browser(Admin), deployment_list::get)
+        .on(GET,    "/deployments/new",                                                    Browser(Admin), new_deployment::get)
+        .on(POST,   "/deployments/new",                                                    Browser(Admin), new_deployment::post)
+        .on(GET,    "/deployments/{id}",                                                   Browser(Admin), deployment::get)
+        .on(POST,   "/deployments/{id}",                                                   Browser(Admin), deployment::post)
+        .on(GET,    "/people",                                                             Browser(Admin), people::get)
+        .on(POST,   "/people",                                                             Browser(Admin), people::post)
+        .on(GET,    "/settings",                                                           Browser(Admin), settings::get)
+        .on(POST,   "/settings",                                                           Browser(Admin), settings::post)
         // Programs that watch
         .on(GET,    "/healthz",                                                            Anyone,  monitor::health)
         .on(GET,    "/metrics",                                                            Monitor, monitor::metrics)

@@ -85,6 +85,10 @@ pub async fn run(options: Options) -> Result<()> {
     })?;
     let settings = Settings {
         verification: crate::assembly::artifact_keys(&dir, &options.artifact_keys)?,
+        authority: match options.certificate {
+            Some(_) => None,
+            None => Some(tls::authority_certificate(&dir)?),
+        },
         ..options.settings.clone()
     };
     let server = Assembled::new(&dir, lock, settings, options.rates).await?;
@@ -117,6 +121,7 @@ pub async fn run(options: Options) -> Result<()> {
     look_after(&server, &certificate, stop).await?;
 
     notify_systemd("STOPPING=1");
+    front.app().live.close();
     info!(
         "stopping: requests may take {} s to end",
         options.drain.as_secs()
@@ -204,6 +209,8 @@ fn welcome(dir: &DataDir, options: &Options, address: SocketAddr, password: &str
     let email = options.admin_email.trim().to_lowercase();
     let mut text = format!(
         "\nThe server is set up in {data}\n\
+         \n  Its pages lead to the first update:\
+         \n    https://{host}:{port}/\n\
          \n  Sign in with this e-mail address and password; they are not shown again.\
          \n    e-mail    {email}\
          \n    password  {password}\n"

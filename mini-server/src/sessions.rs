@@ -187,6 +187,7 @@ impl Sessions {
                     operators.epoch = operators.epoch.wrapping_add(1);
                     operators.tokens.clear();
                 }
+                Change::Shown(_) => {}
             }
         }
     }

@@ -17,9 +17,11 @@ mod deployments;
 mod device_deployments;
 mod devices;
 mod error;
+mod fleet;
 mod groups;
 mod logs;
 mod migrations;
+mod participants;
 mod releases;
 mod search;
 mod tokens;
@@ -43,12 +45,14 @@ pub use deployments::{
 pub use device_deployments::{DeviceDeploymentRow, Finding, Noted, Reported, StatusFilter};
 pub use devices::{AuthSetRow, DeviceFilter, DeviceRow};
 pub use error::Error;
+pub use fleet::{DayOutcomes, FleetCounts, ReleaseInUse, Similar};
 pub use groups::{GroupChange, Grouped};
+pub use participants::{EventRow, FailureReason, Participant, Progress};
 pub use releases::{ReleaseNotes, Tagged};
 pub use search::{DeviceSearch, Found};
 pub use tokens::{OperatorSession, TokenOutcome, TokenRow};
 pub use users::{Credentials, UserChange, UserOutcome, UserRow};
-pub use writer::{Change, Tx, Watcher};
+pub use writer::{Change, Topic, Tx, Watcher};
 
 /// Identifies a thing: a random UUID.
 pub type Id = uuid::Uuid;

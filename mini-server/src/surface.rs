@@ -19,6 +19,8 @@ use crate::reply::Refusal;
 use crate::request::{Peer, discard};
 use crate::sessions::DeviceSession;
 use crate::token::Bearer;
+use crate::web::answer::Asked;
+use crate::web::{self, cookie, origin};
 
 /// All routes.
 #[derive(Default)]
@@ -109,9 +111,7 @@ impl Surface {
 
     /// Something that answers requests.
     pub fn into_router(self, app: Arc<App>) -> Router {
-        self.router
-            .fallback(|| async { Refusal::not_found("page") })
-            .with_state(app)
+        self.router.fallback(not_found).with_state(app)
     }
 }
 
@@ -123,18 +123,36 @@ async fn guard(
     next: Next,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
-    if let Err(refusal) = admit(access, &mut parts).await {
-        discard(body).await;
-        return refusal.into_response();
+    let asked = access.is_page().then(|| Asked::of(&parts));
+    let answer = match admit(access, &mut parts).await {
+        Err(refusal) => {
+            discard(body).await;
+            refusal.into_response()
+        }
+        Ok(()) => {
+            let answer = next.run(Request::from_parts(parts, body));
+            match patience {
+                None => answer.await,
+                Some(patience) => tokio::time::timeout(patience, answer)
+                    .await
+                    .unwrap_or_else(|_| Refusal::unavailable(30).into_response()),
+            }
+        }
+    };
+    match asked {
+        None => answer,
+        Some(asked) => web::answer::dress(asked, answer),
     }
-    let request = Request::from_parts(parts, body);
-    let answer = next.run(request);
-    match patience {
-        None => answer.await,
-        Some(patience) => tokio::time::timeout(patience, answer)
-            .await
-            .unwrap_or_else(|_| Refusal::unavailable(30).into_response()),
+}
+
+/// Nothing is there. Whoever looks for a page is told so by one.
+async fn not_found(request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    let answer = Refusal::not_found("page").into_response();
+    if parts.uri.path().starts_with("/api/") {
+        return answer;
     }
+    web::answer::dress(Asked::of(&parts), answer)
 }
 
 /// Finds out who asks, and leaves that for the handler.
@@ -156,6 +174,27 @@ async fn admit(access: Access, parts: &mut Parts) -> Result<(), Refusal> {
     }
     match access {
         Access::Device | Access::Anyone => {}
+        Access::Visitor => origin::check(parts, &app.settings)?,
+        Access::Browser(role) => {
+            origin::check(parts, &app.settings)?;
+            let bearer = cookie::read(&parts.headers);
+            let bearer = bearer.and_then(|token| app.keys.verify(token, now().seconds()));
+            let operator = match bearer {
+                Some(Bearer::Person { user, token }) => {
+                    let session = app.sessions.operator(&app.store, user, token).await?;
+                    // What somebody gave to a program is no way to sign in.
+                    session
+                        .filter(|session| !session.personal)
+                        .map(|session| Operator::Person {
+                            user,
+                            token,
+                            role: session.role,
+                        })
+                }
+                Some(Bearer::Device { .. }) | None => None,
+            };
+            parts.extensions.insert(allowed(operator, role)?);
+        }
         Access::Person(role) => {
             let operator = operator(&app, peer, parts, role).await?;
             parts.extensions.insert(operator);
@@ -216,6 +255,10 @@ async fn operator(app: &App, peer: Peer, parts: &Parts, role: Role) -> Result<Op
         (None, Peer::Local) if token(parts).is_none() => Some(Operator::Local),
         (Some(Bearer::Device { .. }) | None, _) => None,
     };
+    allowed(operator, role)
+}
+
+fn allowed(operator: Option<Operator>, role: Role) -> Result<Operator, Refusal> {
     match operator {
         None => Err(Refusal::unauthorized("unauthorized")),
         Some(operator) if operator.may(role) => Ok(operator),

@@ -134,6 +134,15 @@ pub fn authority_file(dir: &DataDir) -> PathBuf {
     dir.tls().join("ca.crt")
 }
 
+/// The certificate of our authority, PEM.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn authority_certificate(dir: &DataDir) -> Result<String> {
+    let file = authority_file(dir);
+    fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
+}
+
 fn load(source: &Source) -> Result<CertifiedKey> {
     let provider = provider::default_provider();
     match source {

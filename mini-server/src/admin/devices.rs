@@ -3,8 +3,6 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use clap::Subcommand;
 use http::Method;
 use serde_json::{Map, Value, json};
@@ -13,10 +11,10 @@ use tandem_api::management::{
     AuthSet, AuthSetStatus, Device, DeviceHistory, DeviceStatus, InventoryDevice, NewAuthSetStatus,
     Preauthorized,
 };
-use tandem_artifact::Digest;
 
 use super::client::{Client, escape};
 use super::output::{Output, Table, inert, print};
+use crate::device_key::fingerprint;
 use crate::exit::{Because, Exit};
 
 const PATH: &str = "/api/management/v2/devauth/devices";
@@ -364,15 +362,4 @@ fn value(value: &AttributeValue) -> String {
             .collect::<Vec<_>>()
             .join(", "),
     }
-}
-
-/// The SHA-256 of a key, as `openssl pkey -pubin -outform DER | sha256sum` has it on the device.
-fn fingerprint(pem: &str) -> String {
-    let content: String = pem
-        .lines()
-        .filter(|line| !line.starts_with("-----"))
-        .collect();
-    STANDARD
-        .decode(content)
-        .map_or(String::new(), |der| Digest::of(&der).to_string())
 }

@@ -35,10 +35,10 @@ pub async fn put(
         }
         reader.push(&piece);
     }
-    let text = reader
+    let log = reader
         .finish()
         .map_err(|_| Refusal::bad_request("the body is not a list of messages"))?;
-    if app.store.write_log(deployment, device.device, text).await? {
+    if app.store.write_log(deployment, device.device, log).await? {
         Ok(StatusCode::NO_CONTENT.into_response())
     } else {
         Err(missing())

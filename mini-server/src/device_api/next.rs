@@ -106,7 +106,7 @@ async fn next(
         ..ArtifactFilter::default()
     };
     let artifacts = app.store.artifacts(&filter).await?;
-    let candidates: Vec<Candidate> = artifacts.iter().map(candidate).collect();
+    let candidates: Vec<Candidate> = artifacts.iter().map(Candidate::from).collect();
     match answer(open, &provides, &candidates) {
         Answer::Offer { artifact } => {
             let Some(artifact) = artifacts.into_iter().find(|one| one.id == artifact) else {
@@ -139,14 +139,6 @@ fn check(provides: &Provides) -> Result<&str> {
         .get(ARTIFACT_NAME)
         .map(String::as_str)
         .unwrap_or_default())
-}
-
-fn candidate(artifact: &StoredArtifact) -> Candidate {
-    Candidate {
-        id: artifact.id,
-        size: artifact.size,
-        depends: artifact.content.depends.clone(),
-    }
 }
 
 async fn offer(

@@ -8,6 +8,7 @@ use http::StatusCode;
 use log::info;
 use serde::Deserialize;
 use serde_json::json;
+use tandem_api::Timestamp;
 use tandem_api::management::{Artifact, ArtifactLink};
 
 use crate::access::Operator;
@@ -104,6 +105,15 @@ pub async fn put(
 
 /// `DELETE /api/management/v1/deployments/artifacts/{id}`
 pub async fn delete(State(app): State<Arc<App>>, _: Operator, Params(id): Params<Id>) -> Result {
+    remove(&app, id).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Deletes an artifact, unless a deployment needs it.
+///
+/// # Errors
+/// A refusal if there is no such artifact, or one does.
+pub async fn remove(app: &App, id: Id) -> Result<()> {
     match app.store.remove_artifact(id).await? {
         Changed::Done => {}
         Changed::Missing => return Err(missing()),
@@ -111,7 +121,7 @@ pub async fn delete(State(app): State<Arc<App>>, _: Operator, Params(id): Params
     }
     app.blobs.remove(id).await;
     info!(artifact:% = id; "artifact deleted");
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(())
 }
 
 /// `GET /api/management/v1/deployments/artifacts/{id}/download`
@@ -121,11 +131,20 @@ pub async fn download(
     base: BaseUrl,
     Params(id): Params<Id>,
 ) -> Result {
+    let (path, expire) = link_to(&app, id).await?;
+    let uri = format!("{}{path}", base.0);
+    Ok(Json(ArtifactLink { uri, expire }).into_response())
+}
+
+/// The path by which anybody can download an artifact for some time, and until when.
+///
+/// # Errors
+/// A refusal if there is no such artifact.
+pub async fn link_to(app: &App, id: Id) -> Result<(String, Timestamp)> {
     let artifact = app.store.artifact(id).await?.ok_or_else(missing)?;
     let expire = now().plus_millis(link::FOR_OPERATORS);
     let path = format!("/api/management/v1/download/{}", artifact.id);
-    let uri = format!("{}{}", base.0, link::sign(app.keys.links(), &path, expire));
-    Ok(Json(ArtifactLink { uri, expire }).into_response())
+    Ok((link::sign(app.keys.links(), &path, expire), expire))
 }
 
 /// `GET /api/management/v1/deployments/limits/storage`
@@ -171,6 +190,7 @@ fn show(artifacts: Vec<StoredArtifact>) -> Vec<Artifact> {
     artifacts.into_iter().map(Artifact::from).collect()
 }
 
-fn missing() -> Refusal {
+/// There is no such artifact.
+pub fn missing() -> Refusal {
     Refusal::not_found("artifact")
 }

@@ -83,6 +83,28 @@ pub async fn post_group(
 }
 
 async fn create(app: &App, new: NewDeployment, targets: Targets) -> Result {
+    if let Some(field) = UNSUPPORTED
+        .into_iter()
+        .find(|field| new.unknown.get(*field).is_some_and(asks_for_something))
+    {
+        return Err(Refusal::unprocessable(format!("{field} is not supported")));
+    }
+    let to_make = DeploymentToMake {
+        name: new.name,
+        artifact_name: new.artifact_name,
+        forced: new.force_installation,
+        targets,
+    };
+    let id = make(app, to_make).await?;
+    let location = format!("/api/management/v1/deployments/deployments/{id}");
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response())
+}
+
+/// Makes a deployment; its identifier.
+///
+/// # Errors
+/// A refusal if it cannot be, or there is such a one.
+pub async fn make(app: &App, new: DeploymentToMake) -> Result<Id> {
     if !(1..=256).contains(&new.name.len()) {
         return Err(Refusal::bad_request(
             "the name of a deployment has 1 to 256 bytes",
@@ -93,23 +115,11 @@ async fn create(app: &App, new: NewDeployment, targets: Targets) -> Result {
             "the name of an artifact has 1 to 4096 bytes",
         ));
     }
-    if let Some(field) = UNSUPPORTED
-        .into_iter()
-        .find(|field| new.unknown.get(*field).is_some_and(asks_for_something))
-    {
-        return Err(Refusal::unprocessable(format!("{field} is not supported")));
-    }
-    let to_make = DeploymentToMake {
-        name: new.name.clone(),
-        artifact_name: new.artifact_name.clone(),
-        forced: new.force_installation,
-        targets,
-    };
-    match app.store.create_deployment(to_make, now().millis()).await? {
+    let (name, artifact) = (new.name.clone(), new.artifact_name.clone());
+    match app.store.create_deployment(new, now().millis()).await? {
         Created::Done(id) => {
-            info!(deployment:% = id, name:% = new.name, artifact:% = new.artifact_name; "deployment made");
-            let location = format!("/api/management/v1/deployments/deployments/{id}");
-            Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response())
+            info!(deployment:% = id, name:% = name, artifact:% = artifact; "deployment made");
+            Ok(id)
         }
         Created::NoArtifact => Err(Refusal::unprocessable("No artifact for the deployment")),
         Created::NoDevices => Err(Refusal::bad_request("No devices for the deployment")),
@@ -246,10 +256,19 @@ pub async fn abort(
     if new.status != "aborted" {
         return Err(Refusal::bad_request("a deployment can only be aborted"));
     }
+    stop(&app, id).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Aborts a deployment.
+///
+/// # Errors
+/// A refusal if there is no such deployment, or it has ended.
+pub async fn stop(app: &App, id: Id) -> Result<()> {
     match app.store.abort_deployment(id, now().millis()).await? {
         Abort::Done => {
             info!(deployment:% = id; "deployment aborted");
-            Ok(StatusCode::NO_CONTENT.into_response())
+            Ok(())
         }
         Abort::Missing => Err(missing()),
         Abort::Finished => Err(Refusal::unprocessable("Deployment already finished")),
@@ -340,6 +359,7 @@ pub(super) fn show(deployment: DeploymentRow) -> Deployment {
     }
 }
 
-pub(super) fn missing() -> Refusal {
+/// There is no such deployment.
+pub fn missing() -> Refusal {
     Refusal::not_found("deployment")
 }

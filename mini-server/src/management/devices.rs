@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tandem_api::Timestamp;
 use tandem_api::management::{
-    AuthSet, Count, Device, DeviceStatus, NewAuthSetStatus, Preauthorized,
+    AuthSet, AuthSetStatus, Count, Device, DeviceStatus, NewAuthSetStatus, Preauthorized,
 };
 
 use crate::access::Operator;
@@ -131,12 +131,20 @@ pub async fn decommission(
     _: Operator,
     Params(id): Params<String>,
 ) -> Result {
-    let id = find(&id)?;
+    retire(&app, find(&id)?).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Forgets a device for good.
+///
+/// # Errors
+/// A refusal if there is no such device.
+pub async fn retire(app: &App, id: Id) -> Result<()> {
     if !app.store.decommission(id, now().millis()).await? {
         return Err(missing());
     }
     info!(device:% = id; "device decommissioned");
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(())
 }
 
 /// `GET /api/management/v2/devauth/devices/{id}/auth/{aid}/status`
@@ -162,7 +170,15 @@ pub async fn decide(
     Params((id, auth_set)): Params<(String, String)>,
     JsonBody(wanted): JsonBody<NewAuthSetStatus>,
 ) -> Result {
-    let (id, auth_set, status) = (find(&id)?, find(&auth_set)?, wanted.status);
+    settle(&app, find(&id)?, find(&auth_set)?, wanted.status).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Decides whether a device is let in with a key.
+///
+/// # Errors
+/// A refusal if there is no such key, or this cannot be decided about it.
+pub async fn settle(app: &App, id: Id, auth_set: Id, status: AuthSetStatus) -> Result<()> {
     let limits = app.settings.device_limits();
     match app
         .store
@@ -171,7 +187,7 @@ pub async fn decide(
     {
         Decision::Done => {
             info!(device:% = id, auth_set:% = auth_set, status:% = status; "decided about device");
-            Ok(StatusCode::NO_CONTENT.into_response())
+            Ok(())
         }
         Decision::Missing => Err(missing()),
         Decision::Forbidden => Err(Refusal::bad_request(
@@ -189,12 +205,20 @@ pub async fn dismiss(
     _: Operator,
     Params((id, auth_set)): Params<(String, String)>,
 ) -> Result {
-    let (id, auth_set) = (find(&id)?, find(&auth_set)?);
+    forget_key(&app, find(&id)?, find(&auth_set)?).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Forgets a key that a device came with.
+///
+/// # Errors
+/// A refusal if there is no such key.
+pub async fn forget_key(app: &App, id: Id, auth_set: Id) -> Result<()> {
     if !app.store.dismiss(id, auth_set, now().millis()).await? {
         return Err(missing());
     }
     info!(device:% = id, auth_set:% = auth_set; "key of device dismissed");
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(())
 }
 
 /// `DELETE /api/management/v2/devauth/tokens/{id}`

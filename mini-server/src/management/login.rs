@@ -21,7 +21,7 @@ use crate::secret::new_id;
 use crate::token::Bearer;
 
 /// Milliseconds that a session lasts.
-const SESSION: i64 = 7 * 24 * 60 * 60 * 1000;
+pub const SESSION: i64 = 7 * 24 * 60 * 60 * 1000;
 
 #[derive(Default, Deserialize)]
 struct Options {
@@ -43,42 +43,69 @@ pub async fn post(
             .map_err(|err| Refusal::bad_request(format!("the body is not JSON: {err}")))?
     };
     let (email, password) = basic(&headers).ok_or_else(refused)?;
-    let credentials = app.store.credentials(&email).await?;
+    let lasts = if options.no_expiry {
+        Lasts::ForEver
+    } else {
+        Lasts::AWeek
+    };
+    let token = sign_in(&app, peer, &email, password, lasts).await?;
+    Ok(([(header::CONTENT_TYPE, "application/jwt")], token).into_response())
+}
+
+/// How long a session lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lasts {
+    /// [`SESSION`].
+    AWeek,
+    /// Until somebody signs out.
+    ForEver,
+}
+
+/// Begins a session; its token.
+///
+/// # Errors
+/// A refusal if the password is not that of the user.
+pub async fn sign_in(
+    app: &App,
+    peer: Peer,
+    email: &str,
+    password: String,
+    lasts: Lasts,
+) -> Result<String> {
+    let credentials = app.store.credentials(email).await?;
     let user = credentials.as_ref().map(|credentials| credentials.id);
-    check_password(
-        &app,
-        peer,
-        &email,
-        password,
-        credentials.map(|credentials| credentials.password),
-    )
-    .await?;
+    let hash = credentials.map(|credentials| credentials.password);
+    check_password(app, peer, email, password, hash).await?;
     let user = user.ok_or_else(refused)?;
 
     let (time, token) = (now(), new_id());
-    let expires = if options.no_expiry {
-        Timestamp::from_millis(i64::MAX)
-    } else {
-        time.plus_millis(SESSION)
+    let expires = match lasts {
+        Lasts::ForEver => Timestamp::from_millis(i64::MAX),
+        Lasts::AWeek => time.plus_millis(SESSION),
     };
     app.store
         .begin_session(token, user, time.millis(), expires.millis())
         .await?;
     info!(email:% = email, peer:% = peer.address(); "signed in");
-    let token = app.keys.issue(
-        Bearer::Person { user, token },
-        time.seconds(),
-        expires.seconds(),
-    );
-    Ok(([(header::CONTENT_TYPE, "application/jwt")], token).into_response())
+    let bearer = Bearer::Person { user, token };
+    Ok(app.keys.issue(bearer, time.seconds(), expires.seconds()))
 }
 
 /// `POST /api/management/v1/useradm/auth/logout`
 pub async fn logout(State(app): State<Arc<App>>, operator: Operator) -> Result {
+    sign_out(&app, operator).await?;
+    Ok(StatusCode::ACCEPTED.into_response())
+}
+
+/// Ends the session of whoever asks.
+///
+/// # Errors
+/// Of the database.
+pub async fn sign_out(app: &App, operator: Operator) -> Result<()> {
     if let Operator::Person { user, token, .. } = operator {
         app.store.remove_token(user, token).await?;
     }
-    Ok(StatusCode::ACCEPTED.into_response())
+    Ok(())
 }
 
 /// Whether `password` is that of the user who signs in as `email`, where `hash` is what is known of it. Who fails too

@@ -36,7 +36,15 @@ pub async fn post(
     query: Query,
     JsonBody(new): JsonBody<NewToken>,
 ) -> Result {
-    let user = owner(operator, &query)?;
+    let token = make(&app, owner(operator, &query)?, new).await?;
+    Ok(([(header::CONTENT_TYPE, "application/jwt")], token).into_response())
+}
+
+/// Makes a personal access token for a user; its text, which nobody can find out later.
+///
+/// # Errors
+/// A refusal if it cannot be.
+pub async fn make(app: &App, user: Id, new: NewToken) -> Result<String> {
     let name = new.name.trim().to_owned();
     if !(1..=256).contains(&name.len()) || name.contains(char::is_control) {
         return Err(Refusal::bad_request(
@@ -72,12 +80,8 @@ pub async fn post(
         TokenOutcome::Missing => return Err(Refusal::not_found("user")),
     }
     info!(user:% = user, token:% = id, name:% = name; "token made");
-    let token = app.keys.issue(
-        Bearer::Person { user, token: id },
-        time.seconds(),
-        expires.seconds(),
-    );
-    Ok(([(header::CONTENT_TYPE, "application/jwt")], token).into_response())
+    let bearer = Bearer::Person { user, token: id };
+    Ok(app.keys.issue(bearer, time.seconds(), expires.seconds()))
 }
 
 /// `DELETE /api/management/v1/useradm/settings/tokens/{id}`
@@ -87,14 +91,25 @@ pub async fn delete(
     query: Query,
     Params(id): Params<String>,
 ) -> Result {
-    let user = owner(operator, &query)?;
-    let missing = || Refusal::not_found("token");
     let id = id.parse().map_err(|_| missing())?;
+    revoke(&app, owner(operator, &query)?, id).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Ends a token of a user.
+///
+/// # Errors
+/// A refusal if the user has no such token.
+pub async fn revoke(app: &App, user: Id, id: Id) -> Result<()> {
     if !app.store.remove_token(user, id).await? {
         return Err(missing());
     }
     info!(user:% = user, token:% = id; "token removed");
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(())
+}
+
+fn missing() -> Refusal {
+    Refusal::not_found("token")
 }
 
 /// Whose tokens: one's own. Whoever is on the machine itself names the user.

@@ -47,18 +47,26 @@ struct Fields {
 
 /// `POST /api/management/v1/deployments/artifacts`
 pub async fn post(State(app): State<Arc<App>>, _: Operator, request: Request) -> Result {
+    let id = take(&app, request).await?;
+    let location = format!("/api/management/v1/deployments/artifacts/{id}");
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response())
+}
+
+/// Takes the artifact that is in the form of a request; its identifier.
+///
+/// # Errors
+/// A refusal with a sentence that says what is wrong with form or artifact.
+pub async fn take(app: &Arc<App>, request: Request) -> Result<Id> {
     let _place = tokio::time::timeout(GRACE, app.uploads.acquire())
         .await
         .map_err(|_| Refusal::unavailable(60))?;
     let (parts, body) = request.into_parts();
     let mut form = Form::new(&parts.headers, body)?;
-    let outcome = receive(&app, &mut form).await;
+    let outcome = receive(app, &mut form).await;
     // A client that is still sending hears only afterwards what is wrong.
     form.drain().await;
     let (staged, fields) = outcome?;
-    let id = store(&app, staged, fields).await?;
-    let location = format!("/api/management/v1/deployments/artifacts/{id}");
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response())
+    store(app, staged, fields).await
 }
 
 async fn receive(app: &App, form: &mut Form) -> Result<(Staged, Fields)> {

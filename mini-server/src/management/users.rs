@@ -50,17 +50,26 @@ pub async fn post(
     _: Operator,
     JsonBody(new): JsonBody<NewUser>,
 ) -> Result {
-    let email = check_email(&new.email)?;
-    check_new_password(&new.password)?;
-    let hash = hash(&app, new.password).await?;
+    let id = add(&app, &new.email, new.password).await?;
+    let location = format!("/api/management/v1/useradm/users/{id}");
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response())
+}
+
+/// Adds a user; the identifier.
+///
+/// # Errors
+/// A refusal if e-mail address or password cannot be, or there is such a user.
+pub async fn add(app: &App, email: &str, password: String) -> Result<Id> {
+    let email = check_email(email)?;
+    check_new_password(&password)?;
+    let hash = hash(app, password).await?;
     let outcome = app
         .store
         .add_user(new_id(), email.clone(), hash, Role::Admin, now().millis())
         .await?;
     let id = done(outcome)?;
     info!(user:% = id, email:% = email; "user added");
-    let location = format!("/api/management/v1/useradm/users/{id}");
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response())
+    Ok(id)
 }
 
 /// `GET /api/management/v1/useradm/users/{id}`
@@ -83,6 +92,21 @@ pub async fn put(
     JsonBody(update): JsonBody<UpdatedUser>,
 ) -> Result {
     let id = find(operator, &id)?;
+    change(&app, operator, peer, id, update).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Changes a user as far as the operator may.
+///
+/// # Errors
+/// A refusal if the operator may not, or it cannot be.
+pub async fn change(
+    app: &App,
+    operator: Operator,
+    peer: Peer,
+    id: Id,
+    update: UpdatedUser,
+) -> Result<()> {
     let user = app.store.user(id).await?.ok_or_else(missing)?;
     let mut change = UserChange {
         email: update.email.as_deref().map(check_email).transpose()?,
@@ -103,7 +127,7 @@ pub async fn put(
             let current = update.current_password.unwrap_or_default();
             let credentials = app.store.credentials(&user.email).await?;
             let hash = credentials.map(|credentials| credentials.password);
-            check_password(&app, peer, &user.email, current, hash)
+            check_password(app, peer, &user.email, current, hash)
                 .await
                 .map_err(|refusal| match refusal.status() {
                     StatusCode::UNAUTHORIZED => {
@@ -113,11 +137,11 @@ pub async fn put(
                 })?;
             change.keep_session = Some(token);
         }
-        change.password = Some(hash(&app, password).await?);
+        change.password = Some(hash(app, password).await?);
     }
     done(app.store.change_user(id, change, now().millis()).await?)?;
     info!(user:% = id; "user changed");
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(())
 }
 
 /// `DELETE /api/management/v1/useradm/users/{id}`
@@ -126,10 +150,18 @@ pub async fn delete(
     operator: Operator,
     Params(id): Params<String>,
 ) -> Result {
-    let id = find(operator, &id)?;
+    remove(&app, find(operator, &id)?).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Removes a user with all sessions and tokens.
+///
+/// # Errors
+/// A refusal if there is no such user, or no other.
+pub async fn remove(app: &App, id: Id) -> Result<()> {
     done(app.store.remove_user(id).await?)?;
     info!(user:% = id; "user removed");
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(())
 }
 
 /// The user that `id` names; `me` is who asks.

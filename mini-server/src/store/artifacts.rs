@@ -6,6 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row};
 
 use super::devices::{parsed, signed, unsigned};
+use super::writer::{Change, Topic};
 use super::{Db, Error, Id, Store, Tx};
 use crate::content::Content;
 
@@ -122,6 +123,7 @@ impl Store {
                     });
                     query.build().execute(tx.connection()).await?;
                 }
+                tx.changed(Change::Shown(Topic::Releases));
                 Ok(Added::Done)
             })
         })
@@ -249,6 +251,7 @@ impl Store {
                     .bind(id.to_string())
                     .execute(tx.connection())
                     .await?;
+                tx.changed(Change::Shown(Topic::Releases));
                 Ok(Changed::Done)
             })
         })

@@ -9,7 +9,7 @@ use tandem_api::Timestamp;
 use tandem_api::device::{Attribute, AttributeValue};
 
 use super::devices::{parsed, unsigned};
-use super::writer::Tx;
+use super::writer::{Change, Topic, Tx};
 use super::{Connection, Db, Error, Id, Store, push_ids};
 use crate::identity::Identity;
 
@@ -90,6 +90,7 @@ impl Store {
                 }
                 remove(tx, device, owner, &attributes, mode).await?;
                 insert(tx.connection(), device, owner.as_str(), &attributes, now).await?;
+                tx.changed(Change::Shown(Topic::Devices));
                 Ok(Written::Done)
             })
         })
@@ -125,6 +126,39 @@ impl Store {
         for row in query.build().fetch_all(&self.readers).await? {
             let list = found.entry(parsed(&row, "device_id")?).or_default();
             add(list, &row)?;
+        }
+        Ok(found)
+    }
+
+    /// What lists show of devices: the tag `name`, and the values of `inventory` that are asked for. Of each value the
+    /// beginning.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn labels(
+        &self,
+        devices: &[Id],
+        inventory: &[&'static str],
+    ) -> Result<BTreeMap<Id, BTreeMap<String, String>>, Error> {
+        let mut found: BTreeMap<Id, BTreeMap<String, String>> = BTreeMap::new();
+        if devices.is_empty() {
+            return Ok(found);
+        }
+        let mut query = QueryBuilder::<Db>::new(
+            "SELECT device_id, name, SUBSTR(text, 1, 200) AS text FROM attributes
+             WHERE position <= 0 AND (scope = 'tags' AND name = 'name' OR scope = 'inventory' AND name IN (",
+        );
+        let mut names = query.separated(", ");
+        for name in inventory {
+            names.push_bind(*name);
+        }
+        query.push(")) AND device_id IN ");
+        push_ids(&mut query, devices);
+        for row in query.build().fetch_all(&self.readers).await? {
+            found
+                .entry(parsed(&row, "device_id")?)
+                .or_default()
+                .insert(row.try_get("name")?, row.try_get("text")?);
         }
         Ok(found)
     }

@@ -9,7 +9,7 @@ use tandem_api::management::DeploymentState;
 use tandem_artifact::Sha256;
 
 use super::devices::{parsed, signed, unsigned};
-use super::writer::{Change, Tx};
+use super::writer::{Change, Topic, Tx};
 use super::{Db, Error, Id, Store, device_deployments, push_ids};
 use crate::paging::Window;
 use crate::secret::new_id;
@@ -33,6 +33,8 @@ pub struct DeploymentRow {
     pub finished: Option<i64>,
     /// How far it is.
     pub state: DeploymentState,
+    /// Whether an operator ended it.
+    pub aborted: bool,
     /// How many devices it is for.
     pub max_devices: u64,
     /// Bytes that were offered to devices.
@@ -203,6 +205,7 @@ impl Store {
                 .bind(now)
                 .execute(tx.connection())
                 .await?;
+                tx.changed(Change::Shown(Topic::Deployments));
                 Ok(Abort::Done)
             })
         })
@@ -418,6 +421,7 @@ fn deployment(row: &SqliteRow) -> Result<DeploymentRow, Error> {
         created: row.try_get("created")?,
         finished: row.try_get("finished")?,
         state,
+        aborted: row.try_get::<i64, _>("aborted")? != 0,
         max_devices: unsigned(row.try_get("max_devices")?),
         total_size: unsigned(row.try_get("total_size")?),
         statistics: BTreeMap::new(),

@@ -5,7 +5,8 @@ use sqlx::{QueryBuilder, Row};
 use tandem_api::DeploymentStatus;
 
 use super::devices::{parsed, parsed_or_null, signed, unsigned};
-use super::writer::Tx;
+use super::fleet::DAY;
+use super::writer::{Change, Topic, Tx};
 use super::{Db, Error, Id, Store};
 use crate::paging::Window;
 use crate::rollout::{Open, Prospects, Report, judge_report};
@@ -31,6 +32,8 @@ pub struct DeviceDeploymentRow {
     pub finished: Option<i64>,
     /// Whether there is a log.
     pub has_log: bool,
+    /// What the log says is the cause of a failure.
+    pub reason: Option<String>,
 }
 
 /// What became of an offer or a verdict for a device that asked.
@@ -442,7 +445,29 @@ impl Step {
         if self.before != Some(self.after) {
             self.count(tx).await?;
             self.advance(tx).await?;
+            if finished {
+                self.remember(tx).await?;
+            }
         }
+        tx.changed(Change::Shown(Topic::Deployments));
+        Ok(())
+    }
+
+    /// Keeps what people are shown at a glance: the last outcome on the device, and the outcomes of the day.
+    async fn remember(&self, tx: &mut Tx) -> Result<(), Error> {
+        sqlx::query("UPDATE devices SET outcome = $2 WHERE id = $1")
+            .bind(self.device.to_string())
+            .bind(self.after.as_str())
+            .execute(tx.connection())
+            .await?;
+        sqlx::query(
+            "INSERT INTO outcomes_by_day (day, status, devices) VALUES ($1, $2, 1)
+             ON CONFLICT (day, status) DO UPDATE SET devices = outcomes_by_day.devices + 1",
+        )
+        .bind(self.now.div_euclid(DAY))
+        .bind(self.after.as_str())
+        .execute(tx.connection())
+        .await?;
         Ok(())
     }
 
@@ -522,7 +547,7 @@ async fn find(tx: &mut Tx, deployment: Id, device: Id) -> Result<Option<SqliteRo
     Ok(row)
 }
 
-fn push_status(query: &mut QueryBuilder<Db>, filter: Option<StatusFilter>) {
+pub(super) fn push_status(query: &mut QueryBuilder<Db>, filter: Option<StatusFilter>) {
     let Some(filter) = filter else { return };
     query.push(" AND status IN ");
     match filter {
@@ -545,7 +570,7 @@ fn push_statuses(query: &mut QueryBuilder<Db>, wanted: impl Fn(DeploymentStatus)
     query.push(")");
 }
 
-fn device_deployment(row: &SqliteRow) -> Result<DeviceDeploymentRow, Error> {
+pub(super) fn device_deployment(row: &SqliteRow) -> Result<DeviceDeploymentRow, Error> {
     Ok(DeviceDeploymentRow {
         deployment: parsed(row, "deployment_id")?,
         device: parsed(row, "device_id")?,
@@ -558,5 +583,6 @@ fn device_deployment(row: &SqliteRow) -> Result<DeviceDeploymentRow, Error> {
         started: row.try_get("started")?,
         finished: row.try_get("finished")?,
         has_log: row.try_get::<i64, _>("has_log")? != 0,
+        reason: row.try_get("reason")?,
     })
 }

@@ -4,6 +4,7 @@ use sqlx::{QueryBuilder, Row};
 use tandem_api::management::{DeviceStatus, Updated};
 
 use super::devices::{parsed, unsigned};
+use super::writer::{Change, Topic};
 use super::{Db, Error, Id, Store, push_ids};
 use crate::paging::Window;
 
@@ -85,6 +86,7 @@ impl Store {
                 query.push(") AND id IN ");
                 push_ids(&mut query, &devices);
                 let done = query.build().execute(tx.connection()).await?;
+                tx.changed(Change::Shown(Topic::Devices));
                 Ok(Updated {
                     matched_count,
                     updated_count: done.rows_affected(),
@@ -122,6 +124,7 @@ impl Store {
                     Some(devices) => count(tx.connection(), devices).await?,
                     None => updated_count,
                 };
+                tx.changed(Change::Shown(Topic::Devices));
                 Ok(Updated {
                     matched_count,
                     updated_count,
@@ -151,6 +154,7 @@ impl Store {
                     .bind(group),
                 };
                 let done = query.execute(tx.connection()).await?;
+                tx.changed(Change::Shown(Topic::Devices));
                 Ok(if done.rows_affected() == 0 {
                     Grouped::Missing
                 } else {

@@ -2,7 +2,9 @@
 
 use sqlx::Row;
 
+use super::writer::{Change, Topic};
 use super::{Error, Id, Store};
+use crate::deployment_log::DeploymentLog;
 
 impl Store {
     /// Keeps the log of a deployment on a device, in the place of a former one; false if the device was not offered
@@ -10,15 +12,21 @@ impl Store {
     ///
     /// # Errors
     /// Of the database.
-    pub async fn write_log(&self, deployment: Id, device: Id, text: String) -> Result<bool, Error> {
+    pub async fn write_log(
+        &self,
+        deployment: Id,
+        device: Id,
+        log: DeploymentLog,
+    ) -> Result<bool, Error> {
         self.write(move |tx| {
             Box::pin(async move {
                 let done = sqlx::query(
-                    "UPDATE device_deployments SET has_log = 1
+                    "UPDATE device_deployments SET has_log = 1, reason = $3
                      WHERE deployment_id = $1 AND device_id = $2 AND status IS NOT NULL",
                 )
                 .bind(deployment.to_string())
                 .bind(device.to_string())
+                .bind(log.reason)
                 .execute(tx.connection())
                 .await?;
                 if done.rows_affected() == 0 {
@@ -30,9 +38,10 @@ impl Store {
                 )
                 .bind(deployment.to_string())
                 .bind(device.to_string())
-                .bind(text)
+                .bind(log.text)
                 .execute(tx.connection())
                 .await?;
+                tx.changed(Change::Shown(Topic::Deployments));
                 Ok(true)
             })
         })

@@ -6,7 +6,10 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use super::{Connection, Error};
 
 /// Every version of the tables, in order: number, name, SQL. A released one is never changed.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "first", include_str!("migrations/0001_first.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "first", include_str!("migrations/0001_first.sql")),
+    (2, "glance", include_str!("migrations/0002_glance.sql")),
+];
 
 /// Makes the tables, or changes them from the version that they have to the newest.
 ///

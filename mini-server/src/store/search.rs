@@ -1,9 +1,13 @@
 //! Finding devices by what is known about them.
 
+use std::collections::HashMap;
+
 use sqlx::{QueryBuilder, Row};
+use tandem_api::DeploymentStatus;
 use tandem_api::management::DeviceStatus;
 
-use super::devices::{parsed, unsigned};
+use super::devices::{parsed, parsed_or_null, unsigned};
+use super::fleet::push_name;
 use super::{Db, Error, Id, Store, push_ids};
 use crate::filter::{Operand, Order, Predicate, Relation, Subject, Test};
 use crate::paging::Window;
@@ -38,6 +42,8 @@ pub struct Found {
     pub updated: i64,
     /// When it was heard from last, ms.
     pub check_in: Option<i64>,
+    /// How the deployment ended that it was done with last.
+    pub outcome: Option<DeploymentStatus>,
 }
 
 impl Store {
@@ -50,18 +56,9 @@ impl Store {
         search: &DeviceSearch,
         window: Window,
     ) -> Result<(Vec<Found>, u64), Error> {
-        let from = "FROM devices d LEFT JOIN check_ins c ON c.device_id = d.id WHERE 1 = 1";
-        let mut count = QueryBuilder::<Db>::new("SELECT COUNT(*) ");
-        count.push(from);
-        push_where(&mut count, search);
-        let row = count.build().fetch_one(&self.readers).await?;
-        let total = unsigned(row.try_get(0)?);
-
-        let mut query =
-            QueryBuilder::<Db>::new("SELECT d.id, d.identity, d.status, d.group_name, d.created, ");
-        query.push(UPDATED);
-        query.push(" AS updated, c.at AS check_in ");
-        query.push(from);
+        // First only which devices: their order is found from indices, and counted in the same pass.
+        let mut query = QueryBuilder::<Db>::new("SELECT d.id, COUNT(*) OVER () AS total ");
+        query.push(FROM);
         push_where(&mut query, search);
         query.push(" ORDER BY ");
         for order in &search.order {
@@ -72,20 +69,60 @@ impl Store {
         query.push(" OFFSET ");
         query.push_bind(window.offset);
         let rows = query.build().fetch_all(&self.readers).await?;
+        let Some(first) = rows.first() else {
+            return Ok((Vec::new(), self.count_found(search, window).await?));
+        };
+        let total = unsigned(first.try_get("total")?);
+        let ids = rows
+            .iter()
+            .map(|row| parsed(row, "id"))
+            .collect::<Result<Vec<Id>, _>>()?;
+        let mut found = self.found(&ids).await?;
+        let in_order = ids.iter().filter_map(|id| found.remove(id));
+        Ok((in_order.collect(), total))
+    }
+
+    /// How many devices a search finds of which none is in the window.
+    async fn count_found(&self, search: &DeviceSearch, window: Window) -> Result<u64, Error> {
+        if window.offset == 0 && window.limit > 0 {
+            return Ok(0);
+        }
+        let mut query = QueryBuilder::<Db>::new("SELECT COUNT(*) ");
+        query.push(FROM);
+        push_where(&mut query, search);
+        let row = query.build().fetch_one(&self.readers).await?;
+        Ok(unsigned(row.try_get(0)?))
+    }
+
+    async fn found(&self, ids: &[Id]) -> Result<HashMap<Id, Found>, Error> {
+        let mut query = QueryBuilder::<Db>::new(
+            "SELECT d.id, d.identity, d.status, d.group_name, d.outcome, d.created, ",
+        );
+        query.push(UPDATED);
+        query.push(" AS updated, c.at AS check_in ");
+        query.push(FROM);
+        query.push(" AND d.id IN ");
+        push_ids(&mut query, ids);
+        let rows = query.build().fetch_all(&self.readers).await?;
         let found = rows.iter().map(|row| {
-            Ok(Found {
-                id: parsed(row, "id")?,
+            let id = parsed(row, "id")?;
+            let found = Found {
+                id,
                 identity: row.try_get("identity")?,
                 status: parsed(row, "status")?,
                 group: row.try_get("group_name")?,
                 created: row.try_get("created")?,
                 updated: row.try_get("updated")?,
                 check_in: row.try_get("check_in")?,
-            })
+                outcome: parsed_or_null(row, "outcome")?,
+            };
+            Ok((id, found))
         });
-        Ok((found.collect::<Result<_, Error>>()?, total))
+        found.collect()
     }
 }
+
+const FROM: &str = "FROM devices d LEFT JOIN check_ins c ON c.device_id = d.id WHERE 1 = 1";
 
 const UPDATED: &str =
     "CASE WHEN d.inventory_updated > d.updated THEN d.inventory_updated ELSE d.updated END";
@@ -96,11 +133,13 @@ fn push_where(query: &mut QueryBuilder<Db>, search: &DeviceSearch) {
         push_ids(query, ids);
     }
     if !search.text.is_empty() {
+        // The texts are looked through once, in the index.
         query.push(
-            " AND EXISTS (SELECT 1 FROM attributes a WHERE a.device_id = d.id AND a.text LIKE ",
+            " AND d.id IN (SELECT a.device_id FROM attributes a WHERE a.rowid IN
+                           (SELECT t.rowid FROM attributes t WHERE t.text LIKE ",
         );
         query.push_bind(containing(&search.text));
-        query.push(" ESCAPE '\\')");
+        query.push(" ESCAPE '\\'))");
     }
     for Predicate { subject, test } in &search.predicates {
         query.push(" AND ");
@@ -156,7 +195,9 @@ fn push_has(query: &mut QueryBuilder<Db>, subject: &Subject, value: Option<&Valu
         | Subject::Group
         | Subject::Created
         | Subject::Updated
-        | Subject::CheckIn => {
+        | Subject::CheckIn
+        | Subject::Outcome
+        | Subject::Identity => {
             let column = column(subject);
             query.push("(");
             query.push(column);
@@ -225,9 +266,12 @@ fn push_order(query: &mut QueryBuilder<Db>, order: &Order) {
                 query.push("(SELECT a.");
                 query.push(column);
                 query.push(" FROM attributes a WHERE a.device_id = d.id AND a.position <= 0 AND a.scope = ");
-                query.push_bind(*scope);
+                match *scope {
+                    "inventory" => query.push("'inventory'"),
+                    other => query.push_bind(other),
+                };
                 query.push(" AND a.name = ");
-                query.push_bind(name.clone());
+                push_name(query, name);
                 query.push(")");
                 query.push(direction);
             }
@@ -236,7 +280,9 @@ fn push_order(query: &mut QueryBuilder<Db>, order: &Order) {
         | Subject::Group
         | Subject::Created
         | Subject::Updated
-        | Subject::CheckIn) => {
+        | Subject::CheckIn
+        | Subject::Outcome
+        | Subject::Identity) => {
             query.push(column(subject));
             query.push(direction);
         }
@@ -251,6 +297,8 @@ fn column(subject: &Subject) -> &'static str {
         Subject::Created => "d.created",
         Subject::Updated => UPDATED,
         Subject::CheckIn => "c.at",
+        Subject::Outcome => "d.outcome",
+        Subject::Identity => "d.identity",
         Subject::Attribute { .. } => "NULL",
     }
 }

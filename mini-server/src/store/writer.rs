@@ -23,6 +23,19 @@ pub enum Change {
     Deployments,
     /// Users or their tokens.
     Users,
+    /// Only what people are shown.
+    Shown(Topic),
+}
+
+/// What people are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// Devices, and what is known about them.
+    Devices,
+    /// Deployments, and how they go.
+    Deployments,
+    /// Artifacts.
+    Releases,
 }
 
 /// Hears of what changed: after it is durable, before anybody is answered.

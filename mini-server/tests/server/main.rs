@@ -22,5 +22,6 @@ mod harness;
 mod management_api;
 mod mender_cli;
 mod mender_client;
+mod pages;
 mod robustness;
 mod uploads;

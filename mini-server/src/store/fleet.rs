@@ -1,0 +1,225 @@
+//! The fleet at a glance: how many devices there are, on which release, and how it goes.
+
+use std::collections::BTreeMap;
+
+use sqlx::{QueryBuilder, Row};
+use tandem_api::DeploymentStatus;
+use tandem_api::management::DeviceStatus;
+use tandem_artifact::{ARTIFACT_NAME, Depends};
+
+use super::devices::{parsed, unsigned};
+use super::{Db, Error, Store, Targets, push_ids};
+use crate::rollout::Provides;
+
+/// Milliseconds of a day.
+pub(super) const DAY: i64 = 24 * 60 * 60 * 1000;
+
+/// How many devices there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FleetCounts {
+    /// By status; those that none has are left out.
+    pub by_status: BTreeMap<&'static str, u64>,
+    /// Accepted and heard from lately.
+    pub reachable: u64,
+    /// Accepted, and the deployment that they were done with last failed.
+    pub failing: u64,
+    /// On which a deployment is under way.
+    pub updating: u64,
+}
+
+impl FleetCounts {
+    /// How many devices have this status.
+    #[must_use]
+    pub fn of(&self, status: DeviceStatus) -> u64 {
+        self.by_status
+            .get(status.as_str())
+            .copied()
+            .unwrap_or_default()
+    }
+}
+
+/// Accepted devices that say they have the same artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseInUse {
+    /// Its name; `None` for devices that have not said.
+    pub name: Option<String>,
+    /// How many.
+    pub devices: u64,
+}
+
+/// Devices that were done with a deployment on one day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DayOutcomes {
+    /// Days since 1970, UTC.
+    pub day: i64,
+    /// How it ended.
+    pub status: DeploymentStatus,
+    /// How many.
+    pub devices: u64,
+}
+
+/// Devices that are alike in everything that matters for an artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Similar {
+    /// Whether they are let in.
+    pub status: DeviceStatus,
+    /// What they say about themselves of what was asked for.
+    pub provides: Provides,
+    /// How many.
+    pub devices: u64,
+}
+
+/// Values of a device that are looked at; real artifacts depend on one to three.
+const KEYS: usize = 8;
+
+impl Store {
+    /// How many devices there are, where those count as reachable that were heard from not before `since`, ms.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn fleet_counts(&self, since: i64) -> Result<FleetCounts, Error> {
+        let mut counts = FleetCounts::default();
+        for status in DeviceStatus::ALL {
+            let devices = self.count_devices(Some(status)).await?;
+            counts.by_status.insert(status.as_str(), devices);
+        }
+        let row = sqlx::query(
+            "SELECT
+                (SELECT COUNT(*) FROM check_ins c JOIN devices d ON d.id = c.device_id
+                 WHERE c.at >= $1 AND d.status = 'accepted') AS reachable,
+                (SELECT COUNT(*) FROM devices WHERE outcome = 'failure' AND status = 'accepted') AS failing,
+                (SELECT CAST(COALESCE(SUM(s.devices), 0) AS BIGINT)
+                 FROM deployments d JOIN deployment_statistics s ON s.deployment_id = d.id
+                 WHERE d.status = 'inprogress' AND s.status IN
+                    ('downloading', 'pause_before_installing', 'installing', 'pause_before_rebooting', 'rebooting',
+                     'pause_before_committing')) AS updating",
+        )
+        .bind(since)
+        .fetch_one(&self.readers)
+        .await?;
+        counts.reachable = unsigned(row.try_get("reachable")?);
+        counts.failing = unsigned(row.try_get("failing")?);
+        counts.updating = unsigned(row.try_get("updating")?);
+        Ok(counts)
+    }
+
+    /// The releases that accepted devices say they have, the most frequent first.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn releases_in_use(&self) -> Result<Vec<ReleaseInUse>, Error> {
+        let rows = sqlx::query(
+            "SELECT a.text AS name, COUNT(*) AS devices FROM devices d
+             LEFT JOIN attributes a ON a.device_id = d.id AND a.scope = 'inventory' AND a.position <= 0
+                AND a.name = 'artifact_name'
+             WHERE d.status = 'accepted' GROUP BY a.text ORDER BY devices DESC, a.text",
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(ReleaseInUse {
+                    name: row.try_get("name")?,
+                    devices: unsigned(row.try_get("devices")?),
+                })
+            })
+            .collect()
+    }
+
+    /// How deployments ended on devices since a day (days since 1970), day by day.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn outcomes_since(&self, day: i64) -> Result<Vec<DayOutcomes>, Error> {
+        let rows = sqlx::query(
+            "SELECT day, status, devices FROM outcomes_by_day WHERE day >= $1 ORDER BY day, status",
+        )
+        .bind(day)
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(DayOutcomes {
+                    day: row.try_get("day")?,
+                    status: parsed(row, "status")?,
+                    devices: unsigned(row.try_get("devices")?),
+                })
+            })
+            .collect()
+    }
+
+    /// How many of the devices that a deployment would be for are alike: in their type, their artifact, and the values
+    /// of `more`. The largest set first.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn similar_devices(
+        &self,
+        targets: &Targets,
+        more: &[String],
+    ) -> Result<Vec<Similar>, Error> {
+        let mut keys = vec![Depends::DEVICE_TYPE, ARTIFACT_NAME];
+        for key in more {
+            if keys.len() < KEYS && !keys.contains(&key.as_str()) {
+                keys.push(key);
+            }
+        }
+        let mut query = QueryBuilder::<Db>::new("SELECT d.status");
+        for n in 0..keys.len() {
+            query.push(format_args!(", a{n}.text AS v{n}"));
+        }
+        query.push(", COUNT(*) AS devices FROM devices d");
+        for (n, key) in keys.iter().enumerate() {
+            query.push(format_args!(
+                " LEFT JOIN attributes a{n} ON a{n}.device_id = d.id AND a{n}.scope = 'inventory' \
+                 AND a{n}.position <= 0 AND a{n}.name = "
+            ));
+            push_name(&mut query, key);
+        }
+        match targets {
+            Targets::All => {
+                query.push(" WHERE d.status = 'accepted'");
+            }
+            Targets::Group(group) => {
+                query.push(" WHERE d.status = 'accepted' AND d.group_name = ");
+                query.push_bind(group.clone());
+            }
+            Targets::Devices(ids) => {
+                query.push(" WHERE d.id IN ");
+                push_ids(&mut query, ids);
+            }
+        }
+        query.push(" GROUP BY d.status");
+        for n in 0..keys.len() {
+            query.push(format_args!(", v{n}"));
+        }
+        query.push(" ORDER BY devices DESC, d.status");
+        for n in 0..keys.len() {
+            query.push(format_args!(", v{n}"));
+        }
+        let rows = query.build().fetch_all(&self.readers).await?;
+        rows.iter()
+            .map(|row| {
+                let mut provides = Provides::new();
+                for (n, key) in keys.iter().enumerate() {
+                    let value: Option<String> = row.try_get(format!("v{n}").as_str())?;
+                    provides.extend(value.map(|value| ((*key).to_owned(), value)));
+                }
+                Ok(Similar {
+                    status: parsed(row, "status")?,
+                    provides,
+                    devices: unsigned(row.try_get("devices")?),
+                })
+            })
+            .collect()
+    }
+}
+
+/// The name of an attribute. Those of the index `attributes_glance` are written out: only so is it used.
+pub(super) fn push_name(query: &mut QueryBuilder<Db>, name: &str) {
+    match name {
+        ARTIFACT_NAME => query.push("'artifact_name'"),
+        Depends::DEVICE_TYPE => query.push("'device_type'"),
+        other => query.push_bind(other.to_owned()),
+    };
+}

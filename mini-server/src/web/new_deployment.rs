@@ -1,0 +1,190 @@
+//! Making a deployment: the form, what would come of it, and doing it.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::IntoResponse;
+
+use super::answer::{page, see_other};
+use super::form::Form;
+use super::frame::{Frame, Section};
+use super::preview::{Preview, preview};
+use super::wording::{count, inert, is_plain, sentence};
+use crate::access::Operator;
+use crate::app::App;
+use crate::management::deployments::make;
+use crate::query::Query;
+use crate::reply::{Refusal, Result};
+use crate::store::{ArtifactFilter, DeploymentToMake, Id, Targets};
+
+/// Releases and groups to choose from.
+const CHOICES: usize = 500;
+
+/// What somebody has filled in so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Draft {
+    name: String,
+    release: String,
+    to: To,
+    group: String,
+    devices: Vec<Id>,
+    forced: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum To {
+    All,
+    Group,
+    Devices,
+}
+
+impl Draft {
+    fn of(query: &Query) -> Self {
+        let text = |name: &str| query.one(name).unwrap_or_default().trim().to_owned();
+        Self {
+            name: text("name"),
+            release: text("release"),
+            to: match query.one("to") {
+                Some("group") => To::Group,
+                Some("devices") => To::Devices,
+                _ => To::All,
+            },
+            group: text("group"),
+            // What is no identifier is no device.
+            devices: query
+                .all("device")
+                .filter_map(|id| id.parse().ok())
+                .collect(),
+            forced: query.one("forced").is_some(),
+        }
+    }
+
+    /// `None` if it is not said yet.
+    fn targets(&self) -> Option<Targets> {
+        match self.to {
+            To::All => Some(Targets::All),
+            To::Group => Some(self.group.clone())
+                .filter(|group| !group.is_empty())
+                .map(Targets::Group),
+            To::Devices => Some(self.devices.clone())
+                .filter(|all| !all.is_empty())
+                .map(Targets::Devices),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "new_deployment.html")]
+struct NewDeployment {
+    frame: Frame,
+    draft: Draft,
+    problem: String,
+    releases: Vec<Choice>,
+    groups: Vec<Choice>,
+    chosen: String,
+    preview: Option<Preview>,
+    missing: &'static str,
+}
+
+struct Choice {
+    value: String,
+    label: String,
+    current: bool,
+}
+
+/// `GET /deployments/new`: the form; with a release and devices also what would come of it.
+pub(crate) async fn get(State(app): State<Arc<App>>, operator: Operator, query: Query) -> Result {
+    show(&app, operator, &query, None).await
+}
+
+async fn show(app: &App, operator: Operator, query: &Query, problem: Option<&Refusal>) -> Result {
+    let frame = Frame::new(app, operator, Section::Deployments, query).await?;
+    let mut draft = Draft::of(query);
+    let artifacts = app.store.artifacts(&ArtifactFilter::default()).await?;
+    let mut names: Vec<&str> = Vec::new();
+    for artifact in &artifacts {
+        if !names.contains(&artifact.name.as_str()) {
+            names.push(&artifact.name);
+        }
+    }
+    if draft.release.is_empty()
+        && let Some(newest) = names.first()
+    {
+        draft.release = (*newest).to_owned();
+    }
+    let groups = app.store.groups(None).await?;
+    let of_release: Vec<_> = artifacts
+        .iter()
+        .filter(|one| one.name == draft.release)
+        .cloned()
+        .collect();
+    let (preview, missing) = match draft.targets() {
+        _ if of_release.is_empty() => (None, "Choose a release."),
+        None if draft.to == To::Group => (None, "Choose a group."),
+        None => (
+            None,
+            "Mark devices on the list of devices and choose “Deploy to them” there.",
+        ),
+        Some(targets) => (
+            Some(preview(app, &of_release, draft.forced, &targets).await?),
+            "",
+        ),
+    };
+    let choices = |all: Vec<String>, current: &str| {
+        let plain = all.into_iter().filter(|value| is_plain(value));
+        let choices = plain.take(CHOICES).map(|value| Choice {
+            label: inert(&value, 100),
+            current: value == current,
+            value,
+        });
+        choices.collect()
+    };
+    let names = names.into_iter().map(ToOwned::to_owned).collect();
+    let answer = page(&NewDeployment {
+        frame,
+        problem: problem
+            .map(|refusal| sentence(refusal.message()))
+            .unwrap_or_default(),
+        releases: choices(names, &draft.release),
+        groups: choices(groups, &draft.group),
+        chosen: count(
+            u64::try_from(draft.devices.len()).unwrap_or(u64::MAX),
+            "chosen device",
+        ),
+        preview,
+        missing,
+        draft,
+    })?;
+    Ok(match problem {
+        None => answer,
+        Some(refusal) => (refusal.status(), answer).into_response(),
+    })
+}
+
+/// `POST /deployments/new`
+pub(crate) async fn post(State(app): State<Arc<App>>, operator: Operator, form: Form) -> Result {
+    let draft = Draft::of(&form.0);
+    let made = match draft.targets() {
+        None => Err(Refusal::bad_request("no devices are chosen")),
+        Some(targets) => {
+            let name = if draft.name.is_empty() {
+                draft.release.clone()
+            } else {
+                draft.name
+            };
+            let new = DeploymentToMake {
+                name,
+                artifact_name: draft.release,
+                forced: draft.forced,
+                targets,
+            };
+            make(&app, new).await
+        }
+    };
+    match made {
+        Ok(id) => Ok(see_other(&format!("/deployments/{id}?done=deployed"))),
+        Err(refusal) if refusal.status().is_server_error() => Err(refusal),
+        Err(refusal) => show(&app, operator, &form.0, Some(&refusal)).await,
+    }
+}
