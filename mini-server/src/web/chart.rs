@@ -75,7 +75,10 @@ impl Chart {
         // What is not nothing can be seen.
         let scale = |devices: u64| match devices {
             0 => 0,
-            devices => (devices.saturating_mul(HEIGHT) / highest).max(2),
+            devices => devices
+                .saturating_mul(HEIGHT)
+                .checked_div(highest)
+                .map_or(2, |height| height.max(2)),
         };
         let bars = (0..).zip(&days).map(|(n, (day, ok, bad))| {
             let (green, red) = (scale(*ok), scale(*bad));

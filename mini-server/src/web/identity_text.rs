@@ -29,7 +29,11 @@ pub(super) fn pairs(identity: &str) -> Vec<(String, String)> {
         .map(|(key, value)| {
             let value = match value {
                 Value::String(text) => text,
-                other => other.to_string(),
+                other @ (Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::Array(_)
+                | Value::Object(_)) => other.to_string(),
             };
             (inert(&key, NAME), inert(&value, VALUE))
         })
