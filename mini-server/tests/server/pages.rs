@@ -901,8 +901,8 @@ fn open_pages_hear_of_what_has_changed() {
 /// Devices of the large fleet.
 const FLEET: u64 = 10_000;
 
-/// How long any page may take with them.
-const QUICK: Duration = Duration::from_millis(100);
+/// How long the server may work on any page with them. One that was built without optimisation works three times as long.
+const QUICK: Duration = Duration::from_millis(if cfg!(debug_assertions) { 300 } else { 100 });
 
 #[test]
 fn every_page_comes_quickly_with_ten_thousand_devices() {
