@@ -16,7 +16,7 @@
 //!
 //! The index needs no trust. An artifact that was [written](FramedWriter) framed has the sum of its first section in
 //! its meta-data, each section has that of the next one, and so the signature covers all of them. One that was
-//! [reframed](reframe) has no such sum: then nothing vouches for the index, which can only waste work, since the
+//! [reframed](reframe()) has no such sum: then nothing vouches for the index, which can only waste work, since the
 //! checksum of the whole image in the signed manifest is compared with what stands in the slot.
 
 mod bits;
