@@ -43,7 +43,10 @@ class Layer:
         classes = work / "classes-recipe"
         classes.mkdir(parents=True, exist_ok=True)
         for name in CLASSES:
-            (classes / f"{name}.bbclass").write_text("")
+            # Functions that the layer appends to must be there.
+            functions = {"base": ("do_configure", "do_install"), "cargo": ("oe_cargo_fix_env",)}.get(name, ())
+            text = "".join(f"{function} () {{\n\t:\n}}\n" for function in functions)
+            (classes / f"{name}.bbclass").write_text(text)
         conf = work / "conf"
         conf.mkdir(exist_ok=True)
         (conf / "image-uefi.conf").write_text("")
@@ -55,10 +58,12 @@ class Layer:
         d.setVar("TOPDIR", str(work))
         d.setVar("BBPATH", str(work))
         d.setVar("__bbclasstype", "recipe")
+        d.setVar("BB_GLOBAL_PYMODULES", "os sys time")
         d = bb.parse.handle(str(HERE / "stub.conf"), d, True)
         d.setVar("LAYERDIR", str(LAYER))
-        d = bb.parse.handle(str(LAYER / "conf/layer.conf"), d, True)
+        d = bb.parse.handle(str(LAYER / "conf/layer.conf"), d, True, True)
         d.expandVarref("LAYERDIR")
+        bb.parse.BBHandler.inherit("base", "stub.conf", 0, d)
         bb.parse.init_parser(d)
         self.base = d
 

@@ -55,8 +55,8 @@ BOARDS = {
             "TANDEM_TABLE": "gpt",
             "TANDEM_EXTRA_PARTS": " ".join(f"extra{n}:8:vfat" for n in range(1, 13)),
         },
-        [8, 16, 24, 64, 952, 1840, *range(1968, 1968 + 12 * 8, 8)],
-        888,
+        [8, 16, 24, 64, 936, 1808, *range(1936, 1936 + 12 * 8, 8)],
+        872,
         list(range(1, 17)),
     ),
 }

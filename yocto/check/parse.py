@@ -28,7 +28,7 @@ MISTAKES = [
     (IMAGE, {"TANDEM_BOOT": "u-boot"}, 'did you mean "uboot"?'),
     (IMAGE, {"TANDEM_STORAGE_DEVICE": "mmcblk0"}, "such as /dev/mmcblk0"),
     (IMAGE, {"TANDEM_STORAGE_DEVICE": "/dev/mmcblk0p2"}, "must be the whole disk"),
-    (IMAGE, {"TANDEM_STORAGE_SIZE_MB": "200"}, "must be at least 208"),
+    (IMAGE, {"TANDEM_STORAGE_SIZE_MB": "180"}, "must be at least 192"),
     (IMAGE, {"TANDEM_STORAGE_SIZE_MB": "1G"}, "must be a whole number"),
     (IMAGE, {"TANDEM_DATA_SIZE_MB": "0"}, "128 is usual"),
     (IMAGE, {"TANDEM_DATA_SIZE_MB": "2000"}, "it must be at least"),
@@ -279,10 +279,11 @@ def code(layer):
         key = "UBOOT" if path.name.startswith("u-boot") else path
         d = parsed(layer, key, settings)
         for name in d.keys():
-            if not d.getVarFlag(name, "func", False):
+            if not d.getVarFlag(name, "func", False) or name.endswith(":append"):
                 continue
             if d.getVarFlag(name, "python", False):
-                ast.parse("def task(d):\n" + (d.getVar(name, False) or "    pass\n"))
+                text = d.getVar(name, False) or "    pass\n"
+                ast.parse(text if text.startswith("def ") else f"def task(d):\n{text}")
             else:
                 bb.codeparser.ShellParser(name, bb.data.logger).parse_shell(d.getVar(name))
 

@@ -9,36 +9,34 @@ LICENSE = "Apache-2.0"
 LIC_FILES_CHKSUM = "file://LICENSE;md5=3b83ef96387f14655fc854ddc3c6bd57"
 CVE_PRODUCT = "tandem"
 
-PV = "${@tandem_cargo(d, '^version = "([^"]+)"')}"
+PV = "${@tandem_manifest(d, '^version = "([^"]+)"')}"
 
 FILESEXTRAPATHS:prepend := "${TANDEM_SOURCE}:"
 
 # Cargo reads every member, whichever it builds. They go to where S is by default.
-SRC_URI = "${@' '.join('file://%s;subdir=${BP}' % name for name in tandem_members(d))}"
+SRC_URI = "${@' '.join('file://%s;subdir=${BP}' % name for name in tandem_files(d))}"
 
-def tandem_cargo(d, pattern):
-    import re
-    try:
-        with open(os.path.join(d.getVar('TANDEM_SOURCE'), 'Cargo.toml')) as manifest:
-            return re.search(pattern, manifest.read(), re.MULTILINE)[1]
-    except (OSError, TypeError):
-        bb.fatal('TANDEM_SOURCE is "%s", which is no checkout of Tandem: use the layer from within the '
-                 'repository, or set it to a checkout' % d.getVar('TANDEM_SOURCE'))
-
-def tandem_members(d):
-    members = tandem_cargo(d, r'^members = \[([^\]]*)\]')
+def tandem_files(d):
+    members = tandem_manifest(d, r'^members = \[([^\]]*)\]')
     return ['Cargo.toml', 'Cargo.lock', 'LICENSE'] + members.replace('"', '').replace(',', ' ').split()
 
-python () {
-    source = d.getVar('TANDEM_SOURCE')
-    for name in ('Cargo.toml', 'Cargo.lock'):
-        bb.parse.mark_dependency(d, os.path.join(source, name))
+def tandem_manifest(d, pattern):
+    import re
+    return re.search(pattern, tandem_read(d, 'Cargo.toml'), re.MULTILINE)[1]
+
+def tandem_read(d, name):
+    path = os.path.join(d.getVar('TANDEM_SOURCE'), name)
     try:
-        with open(os.path.join(source, 'Cargo.lock')) as lock:
-            crates = tandem.lockfile.crates(lock.read())
-    except (OSError, ValueError) as wrong:
-        bb.fatal('the crates cannot be told: %s' % wrong)
-    for uri, name, sha256 in crates:
+        with open(path) as file:
+            return file.read()
+    except OSError as error:
+        bb.fatal('TANDEM_SOURCE is "%s", which is no checkout of Tandem: use the layer from within the '
+                 'repository, or set it to a checkout (%s)' % (d.getVar('TANDEM_SOURCE'), error))
+
+python () {
+    for name in ('Cargo.toml', 'Cargo.lock'):
+        bb.parse.mark_dependency(d, os.path.join(d.getVar('TANDEM_SOURCE'), name))
+    for uri, name, sha256 in tandem.lockfile.crates(tandem_read(d, 'Cargo.lock')):
         d.appendVar('SRC_URI', ' ' + uri)
         d.setVarFlag('SRC_URI', name + '.sha256sum', sha256)
 }

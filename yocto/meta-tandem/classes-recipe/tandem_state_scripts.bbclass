@@ -17,7 +17,7 @@ def tandem_scripts(d, states):
 python () {
     import re
     states = 'Idle|Sync|Download|Artifact(Install|Reboot|Commit|Rollback|RollbackReboot|Failure)'
-    for path in tandem_scripts(d, '[A-Z]'):
+    for path in tandem_scripts(d, ('[A-Z]',)):
         name = os.path.basename(path)
         if not re.fullmatch(r'(%s)_(Enter|Leave|Error)_\d\d(_[^\s/]+)?' % states, name):
             bb.fatal('"%s" is no name of a state script, such as ArtifactInstall_Enter_10_backup: the state is one of '

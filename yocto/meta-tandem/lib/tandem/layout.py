@@ -14,14 +14,33 @@ one, each with a unit before it for its entry in the table.
 """
 
 import re
-from collections import namedtuple
 from hashlib import sha256
-
-Part = namedtuple("Part", "number name start size fstype mount")  # start and size in KiB
-Layout = namedtuple("Layout", "parts environment unit disk table esp")  # sizes in KiB
+from typing import NamedTuple
 
 # How large is the smallest root part that could be meant, in KiB.
 LEAST_ROOT = 8 * 1024
+
+
+class Part(NamedTuple):
+    """A partition; places and sizes are in KiB."""
+
+    number: int
+    name: str
+    start: int
+    size: int
+    fstype: str
+    mount: str
+
+
+class Layout(NamedTuple):
+    """The disk; places and sizes are in KiB."""
+
+    parts: tuple
+    environment: tuple
+    unit: int
+    disk: int
+    table: str
+    esp: bool
 
 
 def of(d):
