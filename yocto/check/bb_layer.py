@@ -18,6 +18,7 @@ import bb.siggen
 
 HERE = Path(__file__).resolve().parent
 LAYER = HERE.parent / "meta-tandem"
+sys.path.append(str(LAYER / "lib"))
 
 # Classes of OpenEmbedded that the layer inherits; what is in them does not matter for what is checked.
 CLASSES = ("base", "cargo", "core-image", "deploy", "native", "nativesdk", "systemd")

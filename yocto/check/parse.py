@@ -14,6 +14,9 @@ from boards import BOARDS, SETTINGS
 from bb_layer import HERE, LAYER, Layer, Refused
 
 import bb.codeparser
+import tandem.boot
+import tandem.layout
+import tandem.settings
 
 ROOT = HERE.parent.parent
 IMAGE = "recipes-tandem/images/tandem-image-minimal.bb"
@@ -139,8 +142,6 @@ def check_board(layer, name, board):
 
 
 def layout_of(d):
-    import tandem.layout
-
     return tandem.layout.of(d)
 
 
@@ -201,8 +202,6 @@ def uboot(layer):
         settings = {"TANDEM_BOOT": boot, "TANDEM_STORAGE_DEVICE": "/dev/mmcblk0"}
         d = parsed(layer, "UBOOT", settings)
         same("tandem.cfg" in (d.getVar("SRC_URI") or ""), changed, f"U-Boot with TANDEM_BOOT {boot!r} changed")
-    import tandem.boot
-
     d = parsed(layer, "UBOOT", {"TANDEM_STORAGE_DEVICE": "/dev/mmcblk0", "TANDEM_BOOT": "uboot", "TARGET_ARCH": "arm"})
     template = (LAYER / "recipes-bsp/u-boot/files/tandem.env").read_text()
     text = tandem.boot.fill(template, tandem.boot.words(d))
@@ -224,9 +223,6 @@ def state_scripts(layer):
 
 def config(layer, work):
     """The agent's configuration, with the keys that were given; the agent itself reads it in disk.py."""
-    import tandem.layout
-    import tandem.settings
-
     key = work / "signer.pub"
     key.write_text("a key\n")
     settings = {
@@ -256,17 +252,15 @@ def config(layer, work):
 
 def variables():
     """Every variable that is used is known, every one that is known is used, and the manual has those of users."""
-    import tandem.settings as settings
-
     files = [path for path in LAYER.rglob("*") if path.suffix in (".bbclass", ".bb", ".inc", ".conf", ".bbappend", ".py")]
     texts = {path: path.read_text() for path in files if path.name != "settings.py"}
     used = {name for text in texts.values() for name in re.findall(r"\bTANDEM_[A-Z_]*[A-Z]\b", text)}
-    same(used - set(settings.KNOWN), set(), "variables that are used but not known")
+    same(used - set(tandem.settings.KNOWN), set(), "variables that are used but not known")
     used |= set(re.findall(r'getVar\("(TANDEM_[A-Z_]+)"', (LAYER / "lib/tandem/settings.py").read_text()))
-    same(set(settings.KNOWN) - used, set(), "variables that are known but not used")
-    same(len(settings.INTEGRATOR), 12, "variables of an integrator")
+    same(set(tandem.settings.KNOWN) - used, set(), "variables that are known but not used")
+    same(len(tandem.settings.INTEGRATOR), 12, "variables of an integrator")
     manual = (LAYER.parent / "README.md").read_text()
-    for name in settings.INTEGRATOR + settings.BOARD + settings.OTHER:
+    for name in tandem.settings.INTEGRATOR + tandem.settings.BOARD + tandem.settings.OTHER:
         expect(f"`{name}`" in manual, f"{name} is not in yocto/README.md")
 
 

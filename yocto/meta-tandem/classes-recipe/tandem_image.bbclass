@@ -13,15 +13,14 @@ IMAGE_FSTYPES += "disk mender"
 IMAGE_INSTALL:append = " tandem kernel-image ${@'kernel-devicetree' if d.getVar('KERNEL_DEVICETREE') else ''} ${TANDEM_STATE_SCRIPTS}"
 
 # The root file system fills its partition; what does not fit is an error of do_image.
-IMAGE_ROOTFS_SIZE = "${@tandem.layout.root_size(tandem.layout.of(d))}"
+IMAGE_ROOTFS_SIZE = "${@tandem.layout.root_size(tandem_ask(d, tandem.layout.of))}"
 IMAGE_ROOTFS_MAXSIZE = "${IMAGE_ROOTFS_SIZE}"
 IMAGE_ROOTFS_EXTRA_SPACE = "0"
 IMAGE_OVERHEAD_FACTOR = "1.0"
 
 python () {
     tandem_check(d, tandem.settings.check, tandem.settings.check_identity, tandem.layout.of,
-                 lambda d: tandem.layout.raw_files(tandem.layout.of(d), d.getVar('TANDEM_RAW_FILES')),
-                 lambda d: tandem.settings.check_file('TANDEM_SIGNING_KEY', d.getVar('TANDEM_SIGNING_KEY')))
+                 tandem.layout.raw_files, tandem.settings.check_signing_key)
     if d.getVar('TANDEM_SIGNING_KEY'):
         d.appendVarFlag('do_image_mender', 'file-checksums', ' %s:True' % d.getVar('TANDEM_SIGNING_KEY'))
     for recipe in d.getVar('TANDEM_STATE_SCRIPTS').split():
@@ -43,7 +42,7 @@ tandem_split_rootfs () {
 	find ${IMAGE_ROOTFS}/data -mindepth 1 -maxdepth 1 -exec mv -t ${TANDEM_DATA_TREE} {} +
 	install -d -m 0700 ${TANDEM_DATA_TREE}/tandem
 	echo "device_type=${@d.getVar('TANDEM_DEVICE_TYPE').split()[0]}" > ${TANDEM_DATA_TREE}/tandem/device_type
-	for place in ${@' '.join(part.mount for part in tandem.layout.of(d).parts if part.mount)}; do
+	for place in ${@' '.join(part.mount for part in tandem_ask(d, tandem.layout.of).parts if part.mount not in ('', '/'))}; do
 		install -d ${IMAGE_ROOTFS}$place
 	done
 	install -d ${IMAGE_ROOTFS}${sysconfdir}
@@ -93,9 +92,8 @@ do_image_disk[depends] += "util-linux-native:do_populate_sysroot e2fsprogs-nativ
 # What is on the boot partition: words `FILE`, `FILE;NAME` or `DIRECTORY/*;NAME` of the deploy
 # directory, as for wic.
 IMAGE_BOOT_FILES ??= ""
-TANDEM_BOOT_FILES = "${IMAGE_BOOT_FILES} ${TANDEM_LOADER_FILES}"
-TANDEM_LOADER_FILES = "${@'' if d.getVar('TANDEM_BOOT') == 'uboot' else 'tandem-boot/*'}"
-TANDEM_LOADER_FILES:append = "${@' grub-efi-${EFI_BOOT_IMAGE};EFI/BOOT/${EFI_BOOT_IMAGE}' if d.getVar('TANDEM_BOOT') == 'grub' else ''}"
+IMAGE_BOOT_FILES:append = "${@'' if d.getVar('TANDEM_BOOT') == 'uboot' else ' tandem-boot/*'}"
+IMAGE_BOOT_FILES:append = "${@' grub-efi-%s;EFI/BOOT/%s' % ((d.getVar('EFI_BOOT_IMAGE'),) * 2) if d.getVar('TANDEM_BOOT') == 'grub' else ''}"
 TANDEM_SEED = "${MACHINE} ${IMAGE_BASENAME}"
 
 IMAGE_CMD:disk () {
@@ -104,7 +102,7 @@ IMAGE_CMD:disk () {
 	rm -f $disk
 	truncate -s ${TANDEM_STORAGE_SIZE_MB}M $disk
 	sfdisk --quiet --no-reread --no-tell-kernel $disk <<-'TABLE'
-	${@tandem.layout.sfdisk(tandem.layout.of(d), d.getVar('TANDEM_SEED')).strip().replace('\n', '\n\t')}
+	${@tandem.layout.sfdisk(tandem_ask(d, tandem.layout.of), d.getVar('TANDEM_SEED')).strip().replace('\n', '\n\t')}
 	TABLE
 	install -m 0600 ${IMGDEPLOYDIR}/${IMAGE_NAME}.bootstrap-artifact ${TANDEM_DATA_TREE}/tandem/bootstrap.mender
 	for entry in ${TANDEM_LAYOUT}; do
@@ -133,7 +131,7 @@ IMAGE_CMD:disk () {
 	while read -r file start size; do
 		[ -z "$file" ] || tandem_put ${DEPLOY_DIR_IMAGE}/$file $start $size 1
 	done <<-'RAW'
-	${@'\n\t'.join('%s %d %d' % place for place in tandem.layout.raw_files(tandem.layout.of(d), d.getVar('TANDEM_RAW_FILES')))}
+	${@'\n\t'.join('%s %d %d' % place for place in tandem_ask(d, tandem.layout.raw_files))}
 	RAW
 }
 # FILE, first place, most it may take, bytes of a unit of these (1024): into the disk.
@@ -147,7 +145,7 @@ tandem_put () {
 # The tree of the boot partition, at $1.
 tandem_boot_tree () {
 	mkdir $1
-	files='${TANDEM_BOOT_FILES}'
+	files='${IMAGE_BOOT_FILES}'
 	set -f
 	for entry in $files; do
 		from=${entry%%;*}

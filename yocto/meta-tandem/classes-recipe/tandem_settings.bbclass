@@ -32,18 +32,21 @@ TANDEM_ROOTFS_TYPE ??= "${@d.getVar('ARTIFACTIMG_FSTYPE') or 'ext4'}"
 TANDEM_STATE_SCRIPTS ??= ""
 
 # One line that has all of the layout; what depends on it is made anew when it changes.
-TANDEM_LAYOUT = "${@tandem.layout.text(tandem.layout.of(d))}"
+TANDEM_LAYOUT = "${@tandem.layout.text(tandem_ask(d, tandem.layout.of))}"
 TANDEM_LAYOUT[vardepvalue] = "${TANDEM_LAYOUT}"
 
-# What is not set makes a recipe unavailable and says why; what is wrong ends the parsing.
-def tandem_check(d, *checks):
-    for name, nearest in tandem.settings.misspelt(d.keys()):
-        hint = '; did you mean "%s"?' % nearest if nearest else ''
-        bb.warnonce('there is no variable "%s"%s' % (name, hint))
+# The answer of a function of lib/tandem/. What is not set makes a recipe unavailable and says why;
+# what is wrong ends the parsing and says what to do.
+def tandem_ask(d, question):
     try:
-        for check in checks:
-            check(d)
+        return question(d)
     except tandem.settings.Missing as missing:
         raise bb.parse.SkipRecipe(str(missing))
     except ValueError as wrong:
         bb.fatal(str(wrong))
+
+def tandem_check(d, *questions):
+    for name, nearest in tandem.settings.misspelt(d.keys()):
+        bb.warnonce('there is no variable "%s"%s' % (name, '; did you mean "%s"?' % nearest if nearest else ''))
+    for question in questions:
+        tandem_ask(d, question)

@@ -187,18 +187,18 @@ def text(layout):
     return " ".join(":".join(map(str, part)) for part in layout.parts)
 
 
-def raw_files(layout, raw):
-    """(file, first KiB, KiB that it may take) for each word `FILE@BYTES` of TANDEM_RAW_FILES."""
-    places = []
-    for word in raw.split():
+def raw_files(d):
+    """(file, first byte, bytes that it may take) for each word `FILE@BYTES` of TANDEM_RAW_FILES."""
+    layout, places = of(d), []
+    for word in d.getVar("TANDEM_RAW_FILES").split():
         name, _, place = word.partition("@")
         if not name or not re.fullmatch(r"\d+|0x[0-9a-fA-F]+", place):
             raise ValueError(f'TANDEM_RAW_FILES has "{word}"; it must be FILE@BYTES, such as u-boot.img@0x60000')
         places.append((name, int(place, 0)))
     table = 34 * 512 if layout.table == "gpt" else 512
+    starts = [place for _, place in places]
     for index, (name, place) in enumerate(places):
-        later = [start for _, start in places if start > place]
-        end = min([layout.unit * 1024, *later])
+        end = min([layout.unit * 1024, *(start for start in starts if start > place)])
         if place < table or place >= layout.unit * 1024:
             raise ValueError(
                 f"TANDEM_RAW_FILES puts {name} at {place:#x}; it must be between the partition table "

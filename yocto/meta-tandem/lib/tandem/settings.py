@@ -41,11 +41,9 @@ OTHER = (
 # The layer's own.
 INTERNAL = (
     "TANDEM_ARTIFACT_SCRIPTS",
-    "TANDEM_BOOT_FILES",
     "TANDEM_DATA_TREE",
     "TANDEM_FOR",
     "TANDEM_LAYOUT",
-    "TANDEM_LOADER_FILES",
     "TANDEM_PACKAGE",
     "TANDEM_ROOTFS",
     "TANDEM_SCRIPTS",
@@ -142,13 +140,18 @@ def check_trust(d):
     url = d.getVar("TANDEM_SERVER_URL")
     if url and not re.fullmatch(r"https://[^\s/]+(/\S*)?", url):
         raise ValueError(f'TANDEM_SERVER_URL is "{url}"; it must begin with https://')
-    for name in ("TANDEM_VERIFY_KEY", "TANDEM_SERVER_CERT", "TANDEM_SIGNING_KEY"):
-        check_file(name, d.getVar(name))
+    if key != "none":
+        _check_file("TANDEM_VERIFY_KEY", key)
+    _check_file("TANDEM_SERVER_CERT", d.getVar("TANDEM_SERVER_CERT"))
 
 
-def check_file(name, path):
-    """Refuses a path that does not lead to a file."""
-    if path and path != "none" and not (os.path.isabs(path) and os.path.isfile(path)):
+def check_signing_key(d):
+    """Refuses a key that is not there."""
+    _check_file("TANDEM_SIGNING_KEY", d.getVar("TANDEM_SIGNING_KEY"))
+
+
+def _check_file(name, path):
+    if path and not (os.path.isabs(path) and os.path.isfile(path)):
         raise ValueError(f'{name} is "{path}", which is no file; it must be an absolute path')
 
 
