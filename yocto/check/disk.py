@@ -37,6 +37,7 @@ def main(work, programs):
     for name in BOARDS:
         check_board(layer, work / name, name, programs)
     refuse_too_large(layer, work / "too-large")
+    configure_uboot(layer, work / "u-boot")
     print(f"{len(BOARDS)} disks, made and read back")
 
 
@@ -66,15 +67,18 @@ def check_board(layer, place, name, programs):
             expect(not any(file.read(tandem.layout.environment_size(d))), f"environment of {name} is not empty")
 
     # The file systems, by those who made the formats' tools.
-    for part in layout.parts:
-        piece = cut(disk, part, place / part.name)
-        if part.fstype == "ext4":
-            run("e2fsck", "-fn", piece)
-        elif part.fstype == "vfat":
-            run("fsck.vfat", "-n", piece)
+    checkers = {"ext4": ("e2fsck", "-fn"), "vfat": ("fsck.vfat", "-n")}
     rootfs = images / (d.getVar("IMAGE_NAME") + ".ext4")
-    run("cmp", "-n", rootfs.stat().st_size, place / "root-a", rootfs)
-    run("cmp", "-n", (place / "root-b").stat().st_size, place / "root-b", "/dev/zero")
+    for part in layout.parts:
+        piece = place / part.name
+        if part.name == "root-a":
+            cut(disk, part, piece, rootfs.stat().st_size)
+            run("cmp", piece, rootfs)
+        elif part.name == "root-b":
+            expect(hole(disk, part), f"root part B of {name} is not empty")
+        elif part.fstype in checkers:
+            cut(disk, part, piece, part.size * 1024)
+            run(*checkers[part.fstype], piece)
 
     check_boot_files(place, name, d)
     check_device(place, name, d, images, programs)
@@ -251,10 +255,67 @@ def refuse_too_large(layer, place):
         expect(False, "a file that overwrites its neighbour is accepted")
 
 
-def cut(disk, part, piece):
-    run("dd", f"if={disk}", f"of={piece}", "bs=1M", f"skip={part.start * 1024}", f"count={part.size * 1024}",
+def configure_uboot(layer, place):
+    """What happens to a source tree of U-Boot, on one that has no more than what matters."""
+    place.mkdir()
+    recipe = place / "u-boot_2026.01.bb"
+    recipe.write_text("")
+    settings = {**SETTINGS, **BOARDS["beaglebone-black"].machine, "TOPDIR": str(place), "UBOOT_MACHINE": "board_defconfig"}
+    d = layer.recipe(recipe, settings, "beaglebone-black", appends=["recipes-bsp/u-boot/u-boot_%.bbappend"])
+    source, build_dir, unpacked = (Path(d.getVar(name)) for name in ("S", "B", "UNPACKDIR"))
+    board = source / "board/vendor/board"
+    for directory in (board, source / "configs", build_dir):
+        directory.mkdir(parents=True)
+    for name in ("tandem.cfg", "tandem.env"):
+        (unpacked / name).write_text((LAYER / "recipes-bsp/u-boot/files" / name).read_text())
+    task(d, "tandem_fill")
+    (source / "configs/board_defconfig").write_text("CONFIG_ARM=y\n")
+    whole = 'CONFIG_SYS_VENDOR="vendor"\nCONFIG_SYS_BOARD="board"\n' + (unpacked / "tandem.cfg").read_text()
+    (build_dir / ".config").write_text(whole)
+    ours = (unpacked / "tandem.env").read_text()
+
+    task(d, "do_configure")
+    same((board / "tandem.env").read_text(), ours, "environment of a board without one of its own")
+    (board / "board.env").write_text("console=ttyS0\n")
+    task(d, "do_configure")
+    same((board / "tandem.env").read_text(), '#include "board.env"\n' + ours, "environment of a board with its own")
+
+    for lost, words in (
+        ("CONFIG_BOOTCOUNT_ENV=y\n", "a trial would never end"),
+        ("CONFIG_ENV_OFFSET=0x800000\n", "cannot be given CONFIG_ENV_OFFSET=0x800000"),
+        ("CONFIG_ENV_REDUNDANT=y\nCONFIG_SYS_REDUNDAND_ENVIRONMENT=y\n", "one copy of its environment"),
+    ):
+        expect(lost in whole, f"{lost} is not in the fragment")
+        (build_dir / ".config").write_text(whole.replace(lost, ""))
+        try:
+            task(d, "do_configure")
+        except Failed as error:
+            expect(words in str(error), f"U-Boot without {lost}: {error}")
+        else:
+            expect(False, f"U-Boot without {lost} is accepted")
+
+    # The commands are of a form that a shell understands, and the whole fits into an environment.
+    for line in ours.splitlines():
+        run("sh", "-n", "-c", line.partition("=")[2])
+    size = d.getVar("TANDEM_UBOOT_ENV_SIZE")
+    for copy in ("env-0", "env-1"):
+        run("mkenvimage", "-r", "-s", size, "-o", place / copy, unpacked / "tandem.env")
+    (place / "fw_env.config").write_text("".join(f"{place}/env-{copy} 0 {size}\n" for copy in (0, 1)))
+    same(run("fw_printenv", "-c", place / "fw_env.config", "-n", "bootlimit"), "1\n", "bootlimit of U-Boot")
+
+
+def cut(disk, part, piece, length):
+    run("dd", f"if={disk}", f"of={piece}", "bs=1M", f"skip={part.start * 1024}", f"count={length}",
         "iflag=skip_bytes,count_bytes", "conv=sparse", "status=none")
-    return piece
+
+
+def hole(disk, part):
+    """Whether nothing has ever been written there."""
+    with disk.open("rb") as file:
+        try:
+            return os.lseek(file.fileno(), part.start * 1024, os.SEEK_DATA) >= (part.start + part.size) * 1024
+        except OSError:
+            return True
 
 
 def run(*command, cwd=None, binary=False):
