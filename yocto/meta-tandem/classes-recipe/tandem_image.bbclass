@@ -92,8 +92,8 @@ do_image_disk[depends] += "util-linux-native:do_populate_sysroot e2fsprogs-nativ
 # What is on the boot partition: words `FILE`, `FILE;NAME` or `DIRECTORY/*;NAME` of the deploy
 # directory, as for wic.
 IMAGE_BOOT_FILES ??= ""
-IMAGE_BOOT_FILES:append = "${@'' if d.getVar('TANDEM_BOOT') == 'uboot' else ' tandem-boot/*'}"
-IMAGE_BOOT_FILES:append = "${@' grub-efi-%s;EFI/BOOT/%s' % ((d.getVar('EFI_BOOT_IMAGE'),) * 2) if d.getVar('TANDEM_BOOT') == 'grub' else ''}"
+IMAGE_BOOT_FILES:append = " ${@'' if d.getVar('TANDEM_BOOT') == 'uboot' else 'tandem-boot/*'}"
+IMAGE_BOOT_FILES:append = " ${@'grub-efi-%s;EFI/BOOT/%s' % ((d.getVar('EFI_BOOT_IMAGE'),) * 2) if d.getVar('TANDEM_BOOT') == 'grub' else ''}"
 TANDEM_SEED = "${MACHINE} ${IMAGE_BASENAME}"
 
 IMAGE_CMD:disk () {
@@ -134,6 +134,7 @@ IMAGE_CMD:disk () {
 	${@'\n\t'.join('%s %d %d' % place for place in tandem_ask(d, tandem.layout.raw_files))}
 	RAW
 }
+
 # FILE, first place, most it may take, bytes of a unit of these (1024): into the disk.
 tandem_put () {
 	if [ $(stat -L -c %s $1) -gt $(expr $3 \* ${4:-1024}) ]; then

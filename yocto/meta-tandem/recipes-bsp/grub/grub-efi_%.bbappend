@@ -1,2 +1,1 @@
-# What the boot script needs beside the usual.
-GRUB_BUILDIN:append = "${@' echo halt minicmd reboot regexp sleep terminal true' if d.getVar('TANDEM_BOOT') == 'grub' else ''}"
+require ${@'recipes-bsp/grub/tandem-grub.inc' if d.getVar('TANDEM_BOOT') == 'grub' else ''}

@@ -5,18 +5,19 @@ SECTION = "bootloaders"
 LICENSE = "Apache-2.0"
 LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/Apache-2.0;md5=89aea4e17d99a7cacdbeed46a0096b10"
 
-inherit tandem_settings deploy
-
-PACKAGE_ARCH = "${MACHINE_ARCH}"
-INHIBIT_DEFAULT_DEPS = "1"
-PACKAGES = ""
+DEPENDS += "${@'u-boot-tools-native' if d.getVar('TANDEM_BOOT') == 'uboot-script' else ''}"
 
 # The scripts that the virtual devices of the product's tests boot.
 FILESEXTRAPATHS:prepend := "${TANDEM_SOURCE}/e2e/src/disk_image/boot:"
 SRC_URI = "file://arm64.cmd file://x86.cmd file://grub.cfg"
 S = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}"
+B = "${WORKDIR}/build"
 
-DEPENDS = "${@'u-boot-tools-native' if d.getVar('TANDEM_BOOT') == 'uboot-script' else ''}"
+inherit tandem_settings deploy
+
+PACKAGE_ARCH = "${MACHINE_ARCH}"
+PACKAGES = ""
+INHIBIT_DEFAULT_DEPS = "1"
 
 python () {
     tandem_check(d, tandem.settings.check, tandem.layout.of)
@@ -29,7 +30,6 @@ python () {
 do_configure[noexec] = "1"
 do_install[noexec] = "1"
 do_compile[cleandirs] = "${B}"
-B = "${WORKDIR}/build"
 
 python do_compile () {
     grub = d.getVar('TANDEM_BOOT') == 'grub'

@@ -5,13 +5,13 @@ SECTION = "base"
 LICENSE = "Apache-2.0"
 LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/Apache-2.0;md5=89aea4e17d99a7cacdbeed46a0096b10"
 
+SRC_URI = "${@' '.join('file://' + path for name, path in tandem_files(d))}"
+S = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}"
+
 inherit tandem_settings
 
 PACKAGE_ARCH = "${MACHINE_ARCH}"
 INHIBIT_DEFAULT_DEPS = "1"
-
-SRC_URI = "${@' '.join('file://' + path for name, path in tandem_files(d))}"
-S = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}"
 
 # (name on the device, file on this machine) of what the configuration names.
 def tandem_files(d):

@@ -25,8 +25,6 @@ do_install:append () {
 	printf 3 > ${D}${sysconfdir}/tandem/scripts/version
 }
 
-FILES:${PN} += "${datadir}/tandem"
-
 # Update modules bring their own needs: docker-compose that of Docker, deb that of dpkg.
 RDEPENDS:${PN} = "ca-certificates"
 RRECOMMENDS:${PN} = "tandem-config"
