@@ -8,6 +8,7 @@ PROGRAMS is the directory of tandem, tandem-artifact and tandem-image.
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -149,11 +150,12 @@ def task(d, name):
         exec(f"def task(d):\n{d.getVar(name, False)}", scope)
         scope["task"](d)
     else:
-        # BitBake names the functions that a task calls; here all of the layer's are.
-        functions = [n for n in d.keys() if n.startswith("tandem_") and d.getVarFlag(n, "func", False) and not d.getVarFlag(n, "python", False)]
+        # With the task come the functions that it calls.
+        body = d.getVar(name)
+        functions = [n for n in d.keys() if n.startswith("tandem_") and re.search(rf"\b{n}\b", body)]
         script = 'set -e\nbbfatal () { echo "$*" >&2; exit 1; }\n'
         script += "".join(f"{function} () {{\n{d.getVar(function)}\n}}\n" for function in functions)
-        script += "task () {\n" + d.getVar(name) + "\n}\ntask\n"
+        script += f"task () {{\n{body}\n}}\ntask\n"
         file = Path(d.getVar("TOPDIR")) / f"run.{name.replace(':', '-')}"
         file.write_text(script)
         run("sh", file)

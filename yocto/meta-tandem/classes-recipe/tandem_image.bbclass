@@ -106,7 +106,7 @@ IMAGE_CMD:disk () {
 	TABLE
 	install -m 0600 ${IMGDEPLOYDIR}/${IMAGE_NAME}.bootstrap-artifact ${TANDEM_DATA_TREE}/tandem/bootstrap.mender
 	for entry in ${TANDEM_LAYOUT}; do
-		IFS=: read -r number name start size fstype mount <<-ENTRY
+		IFS=: read -r _ name start size fstype _ <<-ENTRY
 		$entry
 		ENTRY
 		rm -rf $part $part.tree
@@ -120,7 +120,7 @@ IMAGE_CMD:disk () {
 		case $fstype in
 			ext4) mke2fs -q -t ext4 -L $name -d $part.tree $part ;;
 			vfat)
-				mkfs.vfat --invariant -n $(echo $name | tr a-z A-Z | cut -c 1-11) $part
+				mkfs.vfat --invariant -n "$(echo $name | tr a-z A-Z | cut -c 1-11)" $part
 				find $part.tree -mindepth 1 -maxdepth 1 -exec mcopy -s -i $part {} ::/ \;
 				;;
 			*) continue ;;
@@ -135,12 +135,15 @@ IMAGE_CMD:disk () {
 	RAW
 }
 
-# FILE, first place, most it may take, bytes of a unit of these (1024): into the disk.
+# FILE, first place, most that it may take, bytes of a unit of these (1024): into $disk.
 tandem_put () {
-	if [ $(stat -L -c %s $1) -gt $(expr $3 \* ${4:-1024}) ]; then
-		bbfatal "$1 has $(stat -L -c %s $1) bytes, but its place on the disk $(expr $3 \* ${4:-1024}): it must be smaller, or the disk's layout another (TANDEM_STORAGE_SIZE_MB and its like)"
+	unit=${4:-1024}
+	has=$(stat -L -c %s $1)
+	most=$(expr $3 \* $unit)
+	if [ $has -gt $most ]; then
+		bbfatal "$1 has $has bytes, but its place on the disk $most: it must be smaller, or the disk's layout another (TANDEM_STORAGE_SIZE_MB and its like)"
 	fi
-	dd if=$1 of=$disk bs=64K seek=$(expr $2 \* ${4:-1024}) oflag=seek_bytes conv=notrunc,sparse status=none
+	dd if=$1 of=$disk bs=64K seek="$(expr $2 \* $unit)" oflag=seek_bytes conv=notrunc,sparse status=none
 }
 
 # The tree of the boot partition, at $1.
