@@ -160,6 +160,18 @@ impl Client {
         run(&mut self.command(action))
     }
 
+    /// The module, without the rights to do any harm, refuses to install with these words, and nothing has changed.
+    #[track_caller]
+    pub(crate) fn refuses(&mut self, said: &str) {
+        self.drop_rights();
+        let old = self.snapshot();
+        let text = self.fails("ArtifactInstall");
+        assert!(text.contains(said), "{text}");
+        assert_eq!(self.snapshot(), old);
+        self.succeeds("ArtifactRollback");
+        assert_eq!(self.snapshot(), old);
+    }
+
     /// From here on calls are made by a user who may change nothing outside this device.
     pub(crate) fn drop_rights(&mut self) {
         if geteuid().is_root() {
