@@ -13,15 +13,16 @@ with more than four partitions has the first three as primary ones and the other
 one, each with a unit before it for its entry in the table.
 """
 
+# Modules as a whole: BitBake 2.8 looks for the source of every function that it finds here.
+import hashlib
 import re
-from hashlib import sha256
-from typing import NamedTuple
+import typing
 
 # How large is the smallest root part that could be meant, in KiB.
 LEAST_ROOT = 8 * 1024
 
 
-class Part(NamedTuple):
+class Part(typing.NamedTuple):
     """A partition; places and sizes are in KiB."""
 
     number: int
@@ -32,7 +33,7 @@ class Part(NamedTuple):
     mount: str
 
 
-class Layout(NamedTuple):
+class Layout(typing.NamedTuple):
     """The disk; places and sizes are in KiB."""
 
     parts: tuple
@@ -242,7 +243,7 @@ def _kind(layout, part):
 
 
 def _uuid(seed):
-    digits = list(sha256(seed.encode()).hexdigest()[:32])
+    digits = list(hashlib.sha256(seed.encode()).hexdigest()[:32])
     digits[12], digits[16] = "4", "8"
     return "-".join("".join(digits[a:b]) for a, b in ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32)))
 
