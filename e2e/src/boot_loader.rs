@@ -70,25 +70,13 @@ fn attempt(device: &Device, console: &mut Vec<String>) -> Result<Option<u32>> {
         store.write(&guard, env)?;
         Ok(())
     };
-    if number(&env, "upgrade_available") != 0 {
-        let count = number(&env, "bootcount").saturating_add(1);
-        env.set("bootcount", count.to_string())?;
-        save(&env)?;
+    if count_boot(&mut env, save)? {
         let limit = number(&env, "bootlimit");
-        if limit != 0 && count > limit {
-            console.push(format!(
-                "Warning: Bootlimit ({limit}) exceeded. Using altbootcmd."
-            ));
-            let other = if number(&env, "mender_boot_part") == 2 {
-                3
-            } else {
-                2
-            };
-            env.set("mender_boot_part", other.to_string())?;
-            env.set("mender_boot_part_hex", format!("{other:x}"))?;
-            env.set("upgrade_available", "0")?;
-            save(&env)?;
-        }
+        console.push(format!(
+            "Warning: Bootlimit ({limit}) exceeded. Using altbootcmd."
+        ));
+        fall_back(&mut env)?;
+        save(&env)?;
     }
     let part = number(&env, "mender_boot_part");
     console.push(format!(
@@ -103,6 +91,40 @@ fn attempt(device: &Device, console: &mut Vec<String>) -> Result<Option<u32>> {
             Ok(None)
         }
     }
+}
+
+/// What U-Boot does with `CONFIG_BOOTCOUNT_ENV` before it looks for something to boot: while an
+/// update is on trial it counts, and saves the count. Whether `altbootcmd` is to be run.
+///
+/// # Errors
+/// Those of `save`.
+pub fn count_boot(env: &mut Env, save: impl Fn(&Env) -> Result<()>) -> Result<bool> {
+    if number(env, "upgrade_available") == 0 {
+        return Ok(false);
+    }
+    let count = number(env, "bootcount").saturating_add(1);
+    env.set("bootcount", count.to_string())?;
+    save(env)?;
+    let limit = number(env, "bootlimit");
+    Ok(limit != 0 && count > limit)
+}
+
+/// `mender_altbootcmd`, but for its `saveenv`: the other root part, for good.
+///
+/// # Errors
+/// When the variables do not fit.
+pub fn fall_back(env: &mut Env) -> Result<()> {
+    let other = other_part(number(env, "mender_boot_part"));
+    env.set("mender_boot_part", other.to_string())?;
+    env.set("mender_boot_part_hex", format!("{other:x}"))?;
+    env.set("upgrade_available", "0")?;
+    Ok(())
+}
+
+/// The number of the root part that this one is not.
+#[must_use]
+pub const fn other_part(part: u32) -> u32 {
+    if part == 2 { 3 } else { 2 }
 }
 
 /// The kernel's part: mounts the root file system and runs what is in it.
@@ -139,7 +161,8 @@ fn point_root_at(root: &Path, image: &Path) -> Result<()> {
 }
 
 /// The number in a variable; U-Boot takes what is unset or no number as 0.
-fn number(env: &Env, name: &str) -> u32 {
+#[must_use]
+pub fn number(env: &Env, name: &str) -> u32 {
     let text = env
         .get(name)
         .map(String::from_utf8_lossy)

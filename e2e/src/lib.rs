@@ -2,7 +2,7 @@
 //! environment, a persistent data directory, and a stand-in for the boot loader that decides as
 //! the real one does. It needs no root, and the agent on it is the real one.
 
-mod boot_loader;
+pub mod boot_loader;
 mod device;
 pub mod disk_image;
 pub mod faulty;
@@ -10,6 +10,7 @@ mod fleet_server;
 mod image;
 mod loop_device;
 mod mounts;
+pub mod peers;
 mod power;
 mod programs;
 pub mod vm;

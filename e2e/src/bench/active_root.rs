@@ -4,9 +4,9 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::Result;
+use tandem_e2e::peers::plant;
 use tandem_e2e::{LoopDevice, make_image};
 use tandem_uboot_env::{Config, Env, Store};
 
@@ -28,30 +28,6 @@ pub(crate) const PASSIVE: &str = "/etc/passive";
 
 const SIZE: u64 = 64 << 20;
 
-const DIRECTORIES: [&str; 11] = [
-    "bench",
-    "dev",
-    "etc",
-    "opt/program",
-    "proc",
-    "root",
-    "run",
-    "sys",
-    "tmp",
-    "usr",
-    "var/lib",
-];
-
-/// What programs need of the machine's configuration. Debian finds some programs and libraries
-/// through the alternatives.
-const COPIED: [&str; 5] = [
-    "/etc/passwd",
-    "/etc/group",
-    "/etc/nsswitch.conf",
-    "/etc/ld.so.cache",
-    "/etc/alternatives",
-];
-
 /// The boot environment: two copies.
 const ENV: &str = "var/lib/environment";
 const ENV_SIZE: u64 = 0x4000;
@@ -67,15 +43,9 @@ impl ActiveRoot {
         if tree.exists() {
             fs::remove_dir_all(&tree)?;
         }
-        for directory in DIRECTORIES {
-            fs::create_dir_all(tree.join(directory))?;
-        }
-        for name in ["bin", "sbin", "lib", "lib64"] {
-            symlink(Path::new("usr").join(name), tree.join(name))?;
-        }
-        let mut copy = Command::new("cp");
-        copy.arg("--archive").args(COPIED).arg(tree.join("etc"));
-        interrupt.run(&mut copy)?;
+        plant(&tree, &["bench", "opt/program"], |command| {
+            interrupt.run(command)
+        })?;
         symlink(
             passive.device().path(),
             tree.join(PASSIVE.trim_start_matches('/')),

@@ -20,8 +20,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use nix::mount::{MsFlags, mount};
+use nix::mount::MsFlags;
 use tandem_e2e::leave_mounts;
+use tandem_e2e::peers::{attach, furnish};
 
 use crate::interrupt::{self, Interrupt};
 use crate::measure::{Cost, measure};
@@ -115,16 +116,8 @@ impl Inside {
     /// Makes the device's root the root.
     fn enter(&self) -> Result<()> {
         leave_mounts()?;
+        furnish(&self.root)?;
         let bind = |from: &Path, to: &str| attach(from, &self.root, to, None, MsFlags::MS_BIND);
-        bind(Path::new("/usr"), "usr")?;
-        for tree in ["/dev", "/sys"] {
-            let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
-            attach(Path::new(tree), &self.root, tree, None, flags)?;
-        }
-        for (kind, place) in [("proc", "proc"), ("tmpfs", "tmp"), ("tmpfs", "run")] {
-            let flags = MsFlags::empty();
-            attach(Path::new(kind), &self.root, place, Some(kind), flags)?;
-        }
         bind(&self.bench, BENCH)?;
         bind(&self.program, PROGRAM)?;
         chroot(&self.root)?;
@@ -136,17 +129,4 @@ impl Inside {
 /// Replaces this process. Comes back only with the reason why that was not possible.
 fn become_it(command: &mut Command) -> anyhow::Error {
     anyhow::Error::new(command.exec()).context(format!("cannot run {:?}", command.get_program()))
-}
-
-fn attach(
-    source: &Path,
-    root: &Path,
-    place: &str,
-    kind: Option<&str>,
-    flags: MsFlags,
-) -> Result<()> {
-    let place = root.join(place.trim_start_matches('/'));
-    let no_options: Option<&str> = None;
-    mount(Some(source), &place, kind, flags, no_options)
-        .with_context(|| format!("cannot mount {} on {}", source.display(), place.display()))
 }

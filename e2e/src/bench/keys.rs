@@ -1,60 +1,27 @@
-//! One key for everyone: every program checks a signature before it installs.
-
-use std::path::PathBuf;
-use std::process::Command;
+//! The key with which everyone's artifact is signed, kept in the workplace.
 
 use anyhow::Result;
+use tandem_e2e::peers::Keys;
 
 use crate::interrupt::Interrupt;
 use crate::workplace::Workplace;
 
-/// The signer's files, PEM.
-#[derive(Debug)]
-pub(crate) struct Keys {
-    /// The private key, RSA 2048: the only kind that all programs take.
-    pub(crate) private: PathBuf,
-    /// Its public half.
-    pub(crate) public: PathBuf,
-    /// A certificate for it, signed by itself.
-    pub(crate) certificate: PathBuf,
-}
-
-impl Keys {
-    /// Makes them with `openssl`, unless the workplace has them from an earlier time.
-    pub(crate) fn make(workplace: &Workplace, interrupt: &Interrupt) -> Result<Keys> {
-        let openssl = |arguments: &[&str], file: &PathBuf, out: &std::path::Path| {
-            let mut command = Command::new("openssl");
-            command.args(arguments).arg(file).arg("-out").arg(out);
-            interrupt.run(&mut command).map(drop)
-        };
-        let private = workplace.once("private.pem", |path| {
-            let arguments = ["genpkey", "-algorithm", "RSA", "-pkeyopt"];
-            let bits = PathBuf::from("rsa_keygen_bits:2048");
-            openssl(&arguments, &bits, path)
-        })?;
-        let public = workplace.once("public.pem", |path| {
-            openssl(&["pkey", "-pubout", "-in"], &private, path)
-        })?;
-        let certificate = workplace.once("certificate.pem", |path| {
-            let arguments = [
-                "req",
-                "-x509",
-                "-days",
-                "3650",
-                "-subj",
-                "/CN=bench",
-                "-addext",
-                "keyUsage=digitalSignature,keyCertSign",
-                "-addext",
-                "extendedKeyUsage=emailProtection,codeSigning",
-                "-key",
-            ];
-            openssl(&arguments, &private, path)
-        })?;
-        Ok(Keys {
-            private,
-            public,
-            certificate,
-        })
-    }
+/// Makes it, unless the workplace has it from an earlier time.
+pub(crate) fn make(workplace: &Workplace, interrupt: &Interrupt) -> Result<Keys> {
+    let private = workplace.once("private.pem", |path| {
+        interrupt.run(&mut Keys::make_private(path)).map(drop)
+    })?;
+    let public = workplace.once("public.pem", |path| {
+        let mut make = Keys::make_public(&private, path);
+        interrupt.run(&mut make).map(drop)
+    })?;
+    let certificate = workplace.once("certificate.pem", |path| {
+        let mut make = Keys::make_certificate(&private, path);
+        interrupt.run(&mut make).map(drop)
+    })?;
+    Ok(Keys {
+        private,
+        public,
+        certificate,
+    })
 }

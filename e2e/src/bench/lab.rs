@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use tandem_e2e::peers::Keys;
 
 use crate::active_root::ActiveRoot;
 use crate::cli::Common;
@@ -12,7 +13,7 @@ use crate::compression::Compression;
 use crate::contender::{Contender, Kind};
 use crate::inside::{BENCH, Inside};
 use crate::interrupt::Interrupt;
-use crate::keys::Keys;
+use crate::keys;
 use crate::measure::Cost;
 use crate::sample::Image;
 use crate::slot::Slot;
@@ -58,7 +59,7 @@ impl<'a> Lab<'a> {
         let workplace = Workplace::enter(options.dir.as_deref())?;
         let slot = Slot::create(&workplace, mib << 20, interrupt)?;
         let root = ActiveRoot::create(&workplace, &slot, interrupt)?;
-        let keys = Keys::make(&workplace, interrupt)?;
+        let keys = keys::make(&workplace, interrupt)?;
         Ok(Lab {
             root,
             slot,

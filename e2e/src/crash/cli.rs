@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use crate::cuts::Draws;
+use crate::cuts::{Caches, Draws};
+use crate::entry::Entry;
+use crate::peer::Peer;
 use crate::phase::Phase;
 use crate::story::Story;
 
@@ -13,6 +15,8 @@ use crate::story::Story;
 #[derive(Debug, Parser)]
 #[command(name = "crash", after_help = EXAMPLES)]
 pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Option<Verb>,
     /// Where the random choices begin
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
@@ -43,6 +47,9 @@ pub(crate) struct Cli {
     /// Instead, compare our fw_setenv with libubootenv's
     #[arg(long)]
     pub(crate) environment: bool,
+    /// Instead, record an update with each of these programs beside each other
+    #[arg(long = "peer", value_enum, value_delimiter = ',')]
+    pub(crate) peers: Vec<Peer>,
     /// How many cuts to try at the same time
     #[arg(long, default_value_t = 2)]
     pub(crate) jobs: usize,
@@ -54,12 +61,21 @@ pub(crate) struct Cli {
     pub(crate) work: PathBuf,
 }
 
+/// What the program does in a process of its own.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Verb {
+    /// Runs a command on a device
+    #[command(hide = true)]
+    Inside(Entry),
+}
+
 impl Cli {
     /// How many states to draw at each event.
     pub(crate) const fn draws(&self) -> Draws {
         Draws {
             subsets: self.subsets,
             tears: self.tears,
+            caches: Caches::Each,
         }
     }
 }
@@ -72,5 +88,6 @@ Examples:
   crash --every 12 --subsets 1 --tears 1   a quick look
   crash --seed 7 --subsets 20              other and more subsets
   crash --story commit --mount-option noauto_da_alloc --first
+  crash --peer tandem,mender,swupdate,rauc the same for peers that are installed
 
 Exit codes: 0 no violation, 1 a violation, 2 it could not be tried";

@@ -23,6 +23,17 @@ pub(crate) struct Draws {
     pub(crate) subsets: usize,
     /// Points at which the newest write is torn.
     pub(crate) tears: usize,
+    /// Whose cache a flush empties.
+    pub(crate) caches: Caches,
+}
+
+/// Where the media keep what they were given before it is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caches {
+    /// Each has a cache of its own, as separate chips have.
+    Each,
+    /// They are parts of one disk: a flush of one makes durable what all were given.
+    One,
 }
 
 /// What a power cut left.
@@ -53,11 +64,12 @@ pub(crate) fn each_cut(log: &Log, draws: Draws, seed: u64, mut take: impl FnMut(
         match event {
             Event::Mark(next) => phase = *next,
             Event::Flush(medium) => {
-                for piece in pending.iter().filter(|(to, ..)| to == medium) {
+                let flushed = |to: &Medium| draws.caches == Caches::One || to == medium;
+                for piece in pending.iter().filter(|(to, ..)| flushed(to)) {
                     content ^= change(&durable, *piece);
                     apply(&mut durable, *piece);
                 }
-                pending.retain(|(to, ..)| to != medium);
+                pending.retain(|(to, ..)| !flushed(to));
             }
             Event::Write {
                 medium,
@@ -145,18 +157,24 @@ mod tests {
     const ALL: Draws = Draws {
         subsets: 40,
         tears: 40,
+        caches: Caches::Each,
     };
 
     /// The environments that cuts of these events leave; the first sector's first byte and the
     /// second's.
     #[track_caller]
     fn check(events: &[Event], expected: &[(u8, u8)]) {
+        check_with(ALL, events, expected);
+    }
+
+    #[track_caller]
+    fn check_with(draws: Draws, events: &[Event], expected: &[(u8, u8)]) {
         let log = Log {
             before: [vec![0; 1024], Vec::new(), Vec::new(), Vec::new()],
             events: events.to_vec(),
         };
         let mut found = Vec::new();
-        each_cut(&log, ALL, 1, |cut| {
+        each_cut(&log, draws, 1, |cut| {
             found.push((cut.media[0][0], cut.media[0][512]));
             true
         });
@@ -197,6 +215,19 @@ mod tests {
         check(
             &[write(0, &[1]), flush, write(512, &[2])],
             &[(0, 0), (0, 2), (1, 0), (1, 2)],
+        );
+    }
+
+    #[test]
+    fn a_flush_of_another_part_of_the_same_disk_helps() {
+        let flush = Event::Flush(Medium::Data);
+        check_with(
+            Draws {
+                caches: Caches::One,
+                ..ALL
+            },
+            &[write(0, &[1]), flush, write(512, &[2])],
+            &[(0, 0), (1, 0), (1, 2)],
         );
     }
 }

@@ -10,16 +10,17 @@ use anyhow::{Context, Result, ensure};
 use tandem_e2e::{installed, program};
 use tandem_uboot_env::{Config, Env, Store};
 
-use crate::cuts::{Draws, each_cut};
+use crate::cuts::{Caches, Draws, each_cut};
 use crate::log::{Log, Media};
 use crate::phase::Phase;
-use crate::recorder::Recorder;
+use crate::recorder::{Hold, Recorder};
 use crate::scene::keep;
 
 const SIZE: usize = 0x4000;
 const DRAWS: Draws = Draws {
     subsets: 60,
     tears: 60,
+    caches: Caches::Each,
 };
 /// Bytes of media that nobody uses here.
 const UNUSED: usize = 4096;
@@ -84,7 +85,7 @@ fn record(setenv: &Path, copies: usize, dir: &Path) -> Result<Log> {
         vec![0; UNUSED],
         vec![0; UNUSED],
     ];
-    let recorder = Recorder::start(dir, before)?;
+    let recorder = Recorder::start(dir, before, Hold::Open)?;
     recorder.mark(Phase::Installing);
     let mut child = Command::new(setenv)
         .arg("-c")

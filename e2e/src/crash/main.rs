@@ -5,13 +5,18 @@
 //! log, cuts, phase               what a power cut may leave, and what may be found; pure
 //! verdict                        the power comes back: boot loader, file system, agent
 //! environment                    the programs that write the boot environment, compared
+//! peer, contest, machine, entry  whole updates by other programs, compared
 //! ```
 
 mod cli;
+mod contest;
 mod cuts;
+mod entry;
 mod environment;
 mod fuse;
 mod log;
+mod machine;
+mod peer;
 mod phase;
 mod random;
 mod recorder;
@@ -33,7 +38,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use tandem_e2e::{leave_mounts, program};
 
-use cli::Cli;
+use cli::{Cli, Verb};
 use cuts::{Cut, each_cut};
 use log::Log;
 use scene::{MOUNT_OPTIONS, Scene};
@@ -56,12 +61,19 @@ fn main() -> ExitCode {
 
 /// Whether there was no violation.
 fn run(cli: &Cli) -> Result<bool> {
+    if let Some(Verb::Inside(entry)) = &cli.verb {
+        return Err(entry.run());
+    }
     leave_mounts().context("cannot get a mount namespace (this needs root)")?;
     let work = tempfile::Builder::new()
         .prefix("tandem-crash.")
         .tempdir_in(&cli.work)?;
     if cli.environment {
         environment::compare(work.path(), cli.seed, &mut stdout())?;
+        return Ok(true);
+    }
+    if !cli.peers.is_empty() {
+        contest::compare(cli, work.path(), &mut stdout())?;
         return Ok(true);
     }
     let agent = match &cli.tandem {

@@ -108,16 +108,7 @@ impl Scene {
         let mut root = scene.image("release-1").to_vec();
         root.resize(usize::try_from(PART)?, 0);
         let data = dir.join("data.ext4");
-        run(Command::new("mke2fs")
-            .args(["-q", "-F", "-t", "ext4", "-b", "4096", "-J", "size=4"])
-            .args([
-                "-E",
-                "root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0",
-                "-d",
-            ])
-            .arg(device.path("data"))
-            .arg(&data)
-            .arg(DATA_BLOCKS))?;
+        make_data(&data, &device.path("data"))?;
         scene.before = [
             fs::read(device.path("disk/environment"))?,
             root,
@@ -182,7 +173,20 @@ impl Scene {
     }
 }
 
+/// Makes the file system of a data partition, with these files.
+pub(crate) fn make_data(image: &Path, files: &Path) -> Result<()> {
+    let mut make = Command::new("mke2fs");
+    make.args(["-q", "-F", "-t", "ext4", "-b", "4096", "-J", "size=4"]);
+    make.args([
+        "-E",
+        "root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0",
+        "-d",
+    ]);
+    run(make.arg(files).arg(image).arg(DATA_BLOCKS)).map(drop)
+}
+
 /// A mounted data partition.
+#[derive(Debug)]
 pub(crate) struct Data(PathBuf);
 
 impl Data {
@@ -285,7 +289,7 @@ pub(crate) fn keep(path: &Path, content: &[u8]) -> Result<()> {
 }
 
 /// Bytes that cannot be guessed.
-fn noise(seed: u64, length: u64) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, length: u64) -> Vec<u8> {
     let mut random = Random::new(seed);
     let words = (0..length.div_ceil(8)).map(|_| random.next().to_le_bytes());
     words.flatten().collect()

@@ -8,7 +8,7 @@ use tandem_e2e::{Device, boot, texts};
 
 use crate::log::{Log, Medium};
 use crate::phase::Phase;
-use crate::recorder::Recorder;
+use crate::recorder::{Hold, Recorder};
 use crate::scene::{Data, Scene};
 
 /// A whole update, from one system at rest to the next.
@@ -29,7 +29,7 @@ impl Story {
     /// Plays it on a device in `dir` whose data partition is mounted with `option`.
     pub(crate) fn record(self, scene: &Scene, dir: &Path, option: &str) -> Result<Log> {
         let device = scene.device(dir)?;
-        let recorder = Recorder::start(&device.path(""), scene.before.clone())?;
+        let recorder = Recorder::start(&device.path(""), scene.before.clone(), Hold::Open)?;
         let data = device.path("disk").join(Medium::Data.file());
         let data = std::fs::canonicalize(data)?;
         ensure!(boot(&device)?.part == 2, "the device starts on root part A");

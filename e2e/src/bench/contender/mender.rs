@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use tandem_e2e::peers::mender_configuration;
 
 use crate::active_root::DEVICE_TYPE;
 use crate::inside::PROGRAM;
@@ -34,12 +35,10 @@ pub(super) fn reset(lab: &Lab) -> Result<()> {
         .write("etc/mender/artifact_info", "artifact_name=old\n")?;
     let key = std::fs::read_to_string(&lab.keys.public)?;
     lab.root.write("etc/mender/key.pem", &key)?;
-    let configuration = format!(
-        "{{\"RootfsPartA\": \"{}\", \"RootfsPartB\": \"{}\", \
-         \"ArtifactVerifyKey\": \"/etc/mender/key.pem\", \
-         \"ServerURL\": \"https://localhost\"}}\n",
-        lab.root.device().path().display(),
-        lab.slot.device().path().display()
+    let configuration = mender_configuration(
+        lab.root.device().path(),
+        lab.slot.device().path(),
+        "/etc/mender/key.pem",
     );
     lab.root.write("etc/mender/mender.conf", &configuration)
 }

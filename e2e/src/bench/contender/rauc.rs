@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use tandem_e2e::peers::{rauc_bundle, rauc_manifest};
 
 use crate::active_root::PASSIVE;
 use crate::compression::Compression;
@@ -44,24 +45,15 @@ pub(super) fn bundle(lab: &Lab, image: &Image, compression: Compression) -> Resu
             fs::hard_link(&image.path, content.join("rootfs.img"))?;
             write(
                 &content.join("manifest.raucm"),
-                "[update]\ncompatible=bench\nversion=1\n\
-                 [bundle]\nformat=plain\n\
-                 [image.rootfs]\nfilename=rootfs.img\n",
+                rauc_manifest("1"),
             )?;
             let squashfs = match compression {
                 Compression::None => "-quiet -noI -noD -noF -noX",
                 Compression::Gzip => "-quiet -comp gzip -Xcompression-level 5",
                 Compression::Zstd => "-quiet -comp zstd -Xcompression-level 8",
             };
-            let mut command = Command::new("rauc");
-            command
-                .arg("bundle")
-                .arg("--cert")
-                .arg(&lab.keys.certificate);
-            command.arg("--key").arg(&lab.keys.private);
-            command.arg("--keyring").arg(&lab.keys.certificate);
-            command.arg(format!("--mksquashfs-args={squashfs}"));
-            lab.interrupt.run(command.arg(&content).arg(path))?;
+            let mut bundle = rauc_bundle(&content, path, &lab.keys, squashfs);
+            lab.interrupt.run(&mut bundle)?;
             Ok(fs::remove_dir_all(&content)?)
         },
     )

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use tandem_e2e::peers::{SwupdatePayload, swupdate_pack, swupdate_sign};
 
 use crate::active_root::PASSIVE;
 use crate::compression::Compression;
@@ -41,36 +42,24 @@ pub(super) fn image(lab: &Lab, image: &Image, compression: Compression) -> Resul
             let sum = String::from_utf8(sum)?;
             let sum = sum.split(' ').next().context("sha256sum prints a sum")?;
             let name = payload.file_name().context("an image has a name")?;
-            let description = lab.workplace.path("sw-description");
+            let payload = SwupdatePayload {
+                file: &name.to_string_lossy(),
+                compressed,
+                sha256: sum,
+            };
+            let dir = lab.workplace.path("");
             write(
-                &description,
+                &dir.join("sw-description"),
                 format!(
                     "software = {{\n\
                      version = \"1\";\n\
                      hardware-compatibility: [ \"1.0\" ];\n\
-                     images: ( {{ filename = \"{}\"; device = \"{PASSIVE}\"; type = \"raw\"; \
-                     {compressed} installed-directly = true; sha256 = \"{sum}\"; }} );\n\
-                     }}\n",
-                    name.to_string_lossy()
+                     {}}}\n",
+                    payload.images(PASSIVE)
                 ),
             )?;
-            let mut sign = Command::new("openssl");
-            sign.args(["cms", "-sign", "-outform", "DER", "-nosmimecap", "-binary"]);
-            sign.arg("-signer").arg(&lab.keys.certificate);
-            sign.arg("-inkey").arg(&lab.keys.private);
-            sign.arg("-in").arg(&description);
-            sign.arg("-out")
-                .arg(lab.workplace.path("sw-description.sig"));
-            lab.interrupt.run(&mut sign)?;
-            // cpio reads the names of files from its input, which ours do not have.
-            let mut pack = Command::new("sh");
-            pack.args([
-                "-c",
-                "printf '%s\\n' sw-description sw-description.sig \"$1\" \
-                 | cpio --quiet --create --format=crc --file=\"$2\"",
-                "sh",
-            ]);
-            pack.arg(name).arg(path).current_dir(lab.workplace.path(""));
+            lab.interrupt.run(&mut swupdate_sign(&dir, &lab.keys))?;
+            let mut pack = swupdate_pack(&dir, payload.file, path);
             lab.interrupt.run(&mut pack).map(drop)
         })
 }
