@@ -44,9 +44,10 @@ class Layer:
         classes = work / "classes-recipe"
         classes.mkdir(parents=True, exist_ok=True)
         for name in CLASSES:
-            # Functions that the layer appends to must be there.
+            # What the layer appends to or overrides must be there.
             functions = {"base": ("do_configure", "do_install"), "cargo": ("oe_cargo_fix_env",)}.get(name, ())
-            text = "".join(f"{function} () {{\n\t:\n}}\n" for function in functions)
+            text = {"cargo": 'BUILD_MODE = "--release"\nBUILD_DIR = "release"\n'}.get(name, "")
+            text += "".join(f"{function} () {{\n\t:\n}}\n" for function in functions)
             (classes / f"{name}.bbclass").write_text(text)
         conf = work / "conf"
         conf.mkdir(exist_ok=True)

@@ -124,6 +124,8 @@ def crates(layer):
         same(d.getVar("PV"), version, f"version of {path.name}")
         files = {uri.split(";")[0].removeprefix("file://") for uri in uris if uri.startswith("file://")}
         same(files, {"Cargo.toml", "Cargo.lock", "LICENSE", *members}, f"files of {path.name}")
+        profile = "device" if path.name == "tandem.bb" else "release"
+        same((d.getVar("BUILD_MODE").split()[-1].strip("-"), d.getVar("BUILD_DIR")), (profile, profile), f"profile of {path.name}")
         package = d.getVar("TANDEM_PACKAGE")
         manifests = [tomllib.loads((ROOT / member / "Cargo.toml").read_text()) for member in members]
         expect(package in [manifest["package"]["name"] for manifest in manifests], f"{package} is no member")

@@ -4,12 +4,12 @@ does not run, starts it on trial, and goes back if it does not prove itself."
 SECTION = "base"
 
 TANDEM_PACKAGE = "tandem-agent"
+inherit tandem_source systemd
+
 # As small as the hot paths allow. The second and third line are for releases without CARGO_PROFILE.
 CARGO_PROFILE = "device"
 BUILD_MODE = "--profile device"
 BUILD_DIR = "device"
-
-inherit tandem_source systemd
 
 SYSTEMD_SERVICE:${PN} = "tandem.service"
 
