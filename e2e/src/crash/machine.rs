@@ -262,10 +262,7 @@ impl Attached {
             let content = model.before.get(medium.index()).context("a medium")?;
             keep(&file, content)?;
             let device = LoopDevice::attach(&file, run)?;
-            symlink(
-                device.path(),
-                machine.path("disk").join(medium.file()),
-            )?;
+            symlink(device.path(), machine.path("disk").join(medium.file()))?;
             media.devices.push(device);
             media.files.push(file);
         }

@@ -54,9 +54,7 @@ struct Watched {
 
 impl Watched {
     fn attach(file: &Path) -> Result<Watched> {
-        let found = run(Command::new("losetup")
-            .args(["--find", "--show"])
-            .arg(file))?;
+        let found = run(Command::new("losetup").args(["--find", "--show"]).arg(file))?;
         let path = PathBuf::from(String::from_utf8(found)?.trim_end());
         let watcher = Command::new("sh")
             .args(["-c", "cat; losetup --detach \"$1\"", "sh"])

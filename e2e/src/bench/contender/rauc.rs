@@ -43,10 +43,7 @@ pub(super) fn bundle(lab: &Lab, image: &Image, compression: Compression) -> Resu
             }
             fs::create_dir(&content)?;
             fs::hard_link(&image.path, content.join("rootfs.img"))?;
-            write(
-                &content.join("manifest.raucm"),
-                rauc_manifest("1"),
-            )?;
+            write(&content.join("manifest.raucm"), rauc_manifest("1"))?;
             let squashfs = match compression {
                 Compression::None => "-quiet -noI -noD -noF -noX",
                 Compression::Gzip => "-quiet -comp gzip -Xcompression-level 5",

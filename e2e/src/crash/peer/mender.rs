@@ -18,7 +18,10 @@ pub(super) fn configure(root: &Path, data: &Path, keys: &Keys) -> Result<()> {
         Path::new("/disk/root3"),
         "/etc/mender/key.pem",
     );
-    keep(&root.join("etc/mender/mender.conf"), configuration.as_bytes())?;
+    keep(
+        &root.join("etc/mender/mender.conf"),
+        configuration.as_bytes(),
+    )?;
     // Where its documentation has it: on the data partition.
     symlink("/data/mender", root.join("var/lib/mender"))?;
     fs::create_dir_all(data.join("mender"))?;

@@ -72,7 +72,12 @@ pub(super) fn image(materials: &Materials) -> Result<PathBuf> {
 pub(super) fn install(artifact: &str, running: u32) -> Words {
     let copy = format!("stable,copy{}", other_part(running));
     let mut command = words(&["swupdate", "--loglevel", "3", "--key", "/etc/swupdate.pem"]);
-    command.extend(words(&["--bootloader", "uboot", "--hwrevision", "bench:1.0"]));
+    command.extend(words(&[
+        "--bootloader",
+        "uboot",
+        "--hwrevision",
+        "bench:1.0",
+    ]));
     command.extend(words(&["--select", &copy, "--image", artifact]));
     command
 }
