@@ -99,19 +99,17 @@ impl Board {
     }
 
     /// Commands of the boot loader that start the watchdog.
-    pub(crate) fn watchdog_hook(self) -> Option<String> {
+    pub(crate) fn watchdog_hook(self) -> String {
+        let uboot = include_str!("../../vm/watchdog.cmd");
         // Any place that nothing else uses; Linux moves it as it likes.
-        let base = match self {
-            Board::Arm64 => "3e00000",
-            Board::X86 => "fe80000",
-            Board::Uefi => return None,
+        let (script, base) = match self {
+            Board::Arm64 => (uboot, "3e00000"),
+            Board::X86 => (uboot, "fe80000"),
+            Board::Uefi => (include_str!("../../vm/watchdog.grub"), ""),
         };
-        let script = include_str!("../../vm/watchdog.cmd");
-        Some(
-            script
-                .replace("@SLOT@", WATCHDOG_SLOT)
-                .replace("@BASE@", base),
-        )
+        script
+            .replace("@SLOT@", WATCHDOG_SLOT)
+            .replace("@BASE@", base)
     }
 
     /// The machine's program and its arguments, for a machine whose own files are in `dir`.

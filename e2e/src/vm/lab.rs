@@ -271,10 +271,7 @@ impl Lab {
             }
         }
         let managed = self.fleet.is_some();
-        let hook = match self.board.watchdog_hook() {
-            Some(hook) => Some(said("hook", &hook)?),
-            None => None,
-        };
+        let hook = said("hook", &self.board.watchdog_hook())?;
         // Only a boot loader that needs no kernel from the root part does without one.
         let (chain, kernel) = match kind {
             Kind::NoKernel => (Chain::Uboot, None),
@@ -319,7 +316,7 @@ impl Lab {
             files,
             boot_files: Vec::new(),
             blobs: Vec::new(),
-            boot_hook: hook,
+            boot_hook: Some(hook),
             variables: Vec::new(),
             time: TIME,
         })

@@ -95,8 +95,7 @@ const BY_HAND: [Scenario; 27] = [
     .usual(),
     scenario("a_hanging_system_is_reset_by_the_watchdog", |stage| {
         comes_to_nothing(stage, Kind::Hangs)
-    })
-    .uboot(),
+    }),
     scenario("a_root_without_kernel_falls_back", |stage| {
         comes_to_nothing(stage, Kind::NoKernel)
     }),
