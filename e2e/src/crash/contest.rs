@@ -12,7 +12,7 @@ use tandem_e2e::texts;
 use crate::cli::Cli;
 use crate::cuts::{Caches, Cut, Draws, each_cut};
 use crate::log::{Log, Medium};
-use crate::machine::{Attached, Machine, Model, NEW, OLD, Power};
+use crate::machine::{Attached, Machine, Model, NEW, OLD, Power, RESETS};
 use crate::phase::Phase;
 use crate::recorder::{Hold, Recorder};
 use crate::scene::MOUNT_OPTIONS;
@@ -21,10 +21,11 @@ use crate::scene::MOUNT_OPTIONS;
 #[derive(Clone, Copy, Debug, Default)]
 struct Outcomes {
     images: usize,
-    /// Not a copy of the environment is good.
-    no_environment: usize,
-    /// What is started is neither the whole old system nor the whole new one.
-    not_whole: usize,
+    /// Not a copy of the environment is good, or nothing that is whole is ever started.
+    lost: usize,
+    /// What is started first is neither the whole old system nor the whole new one. If it does not
+    /// come up, the boot loader's counter brings a whole one back.
+    torn: usize,
     /// What was reported as installed is not started, or what was reported as kept has not stayed.
     undone: usize,
     /// What is said to be installed is not what runs.
@@ -61,8 +62,8 @@ pub(crate) fn compare(cli: &Cli, work: &Path, out: &mut impl Write) -> Result<()
                 jury.hear(&log, draws, cli, out).with_context(attempt)?;
                 let Outcomes {
                     images,
-                    no_environment,
-                    not_whole,
+                    lost,
+                    torn,
                     undone,
                     untrue,
                 } = jury.outcomes;
@@ -73,10 +74,9 @@ pub(crate) fn compare(cli: &Cli, work: &Path, out: &mut impl Write) -> Result<()
                 writeln!(
                     out,
                     "{:<14}{option:<16} {disk:<9} {writes:4} writes {flushes:4} flushes \
-                     {images:5} crash images {:4} lost ({no_environment} no environment, \
-                     {not_whole} not whole) {undone:3} undone {untrue:>3} untrue",
+                     {images:5} crash images {lost:4} lost {torn:4} torn {undone:4} undone \
+                     {untrue:>4} untrue",
                     peer.name(),
-                    no_environment.saturating_add(not_whole),
                 )?;
                 out.flush()?;
             }
@@ -168,13 +168,16 @@ impl<'a> Jury<'a> {
         self.outcomes.images = self.outcomes.images.saturating_add(1);
         self.media.fill(&cut.media)?;
         let Power::Starts(part) = self.machine.power_up()? else {
-            let count = &mut self.outcomes.no_environment;
+            let count = &mut self.outcomes.lost;
             return Ok(counted(count, || "no environment is good".into()));
         };
-        let runs = self.model.whole(&self.media.root(part)?);
-        let Some(runs) = runs.filter(|&release| release == OLD || release == NEW) else {
-            let count = &mut self.outcomes.not_whole;
-            return Ok(counted(count, || format!("root part {part} is started")));
+        let Some(runs) = self.runs(part)? else {
+            let words = || format!("root part {part} is started");
+            let count = match self.falls_back()? {
+                true => &mut self.outcomes.torn,
+                false => &mut self.outcomes.lost,
+            };
+            return Ok(counted(count, words));
         };
         let mut words = None;
         if cut.phase == Phase::Installed && runs != NEW {
@@ -209,6 +212,24 @@ impl<'a> Jury<'a> {
         Ok(words)
     }
 
+    /// The system that root part `part` holds, if that is the whole old or the whole new one.
+    fn runs(&self, part: u32) -> Result<Option<&'static str>> {
+        let found = self.model.whole(&self.media.root(part)?);
+        Ok(found.filter(|&release| release == OLD || release == NEW))
+    }
+
+    /// Whether the boot loader comes to a whole system when what it starts does nothing but reset.
+    fn falls_back(&self) -> Result<bool> {
+        for _ in 0..RESETS {
+            match self.machine.power_up()? {
+                Power::Starts(part) if self.runs(part)?.is_some() => return Ok(true),
+                Power::Starts(_) => {}
+                Power::Lost => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
     /// Does what is to be done after a power cut, reboots once more, and asks what is installed:
     /// whether that is true, what runs, and the answer.
     fn settle(&self, mut part: u32) -> Result<(bool, &'static str, String)> {
@@ -216,7 +237,7 @@ impl<'a> Jury<'a> {
         let mut said = String::new();
         let mut runs = OLD;
         for again in [true, false] {
-            let whole = self.model.whole(&self.media.root(part)?);
+            let whole = self.runs(part)?;
             runs = whole.context("what runs after recovery is not whole")?;
             for command in peer.recover(part, runs == NEW) {
                 let (words, log) = texts(&self.machine.run(part, &command)?);

@@ -26,6 +26,9 @@ use crate::log::Medium;
 /// The directories that a root file system has for all that.
 pub(crate) const PLACES: [&str; 4] = ["disk", "data", "artifacts", "program"];
 
+/// What is said when the device could not be entered: the command has not been run then.
+pub(crate) const REFUSED: &str = "cannot enter the device";
+
 /// How to enter a device, and what to do there.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Entry {
@@ -49,23 +52,25 @@ pub(crate) struct Entry {
 impl Entry {
     /// The same by way of this program's command line. When the command ends, so does all that it
     /// has started: it is the first of its process numbers.
-    pub(crate) fn outside(&self) -> Result<Command> {
+    pub(crate) fn outside(&self) -> Command {
         let mut command = Command::new("timeout");
         command.args(["--kill-after=5", "60"]);
         command.args(["unshare", "--pid", "--fork", "--kill-child", "--"]);
-        command.arg(std::env::current_exe()?).arg("inside");
+        // Also when the file has been replaced since.
+        command.arg(format!("/proc/{}/exe", std::process::id()));
+        command.arg("inside");
         command.arg("--dir").arg(&self.dir);
         command.arg("--part").arg(self.part.to_string());
         command.arg("--artifacts").arg(&self.artifacts);
         command.arg("--program").arg(&self.program);
         command.arg("--").args(&self.command);
-        Ok(command)
+        command
     }
 
     /// Enters and becomes the command; comes back only with the reason why that was not possible.
     pub(crate) fn run(&self) -> Error {
         if let Err(err) = self.enter() {
-            return err.context("cannot enter the device");
+            return err.context(REFUSED);
         }
         let Some((program, arguments)) = self.command.split_first() else {
             return Error::msg("no command");

@@ -11,7 +11,7 @@ use tandem_e2e::peers::{Keys, plant};
 use tandem_e2e::{Device, LoopDevice, make_image, program, texts};
 use tandem_uboot_env::{Config, Env, Store};
 
-use crate::entry::{Entry, PLACES};
+use crate::entry::{Entry, PLACES, REFUSED};
 use crate::log::{Media, Medium};
 use crate::peer::{Materials, Peer, Words};
 use crate::scene::{Data, MOUNT_OPTIONS, keep, make_data, noise, root_part};
@@ -24,7 +24,7 @@ const ENV_SIZE: usize = 0x4000;
 const ENV_DISTANCE: usize = 0x10000;
 
 /// How often a boot loader may reset the device before that counts as dead.
-const RESETS: usize = 4;
+pub(crate) const RESETS: usize = 4;
 
 /// What runs before the update that is recorded, and after it.
 pub(crate) const OLD: &str = "release-1";
@@ -227,7 +227,16 @@ impl<'a> Machine<'a> {
             program: self.model.program.clone(),
             command: command.iter().map(Into::into).collect(),
         };
-        output(&mut entry.outside()?)
+        let output = output(&mut entry.outside())?;
+        let (_, log) = texts(&output);
+        // timeout(1) and unshare(1) have exit codes of their own.
+        let was_run = !matches!(output.status.code(), None | Some(124..=127));
+        ensure!(
+            was_run && !log.contains(REFUSED),
+            "{command:?} could not be run: {}\n{log}",
+            output.status
+        );
+        Ok(output)
     }
 
     /// The same, and it must go well.
