@@ -1,6 +1,7 @@
 //! RAUC: a squashfs with a signature behind it. The command only asks; a service on D-Bus works.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -97,7 +98,7 @@ impl Service {
             &address,
         ]);
         let bus = Daemon::start(bus.stderr(Stdio::null()))?;
-        until(lab, "the bus", || Ok(socket.exists()))?;
+        until(lab, "the bus", || Ok(UnixStream::connect(&socket).is_ok()))?;
 
         let command = ["rauc", "service", "--override-boot-slot=A"];
         let command = command.map(Into::into).into();
