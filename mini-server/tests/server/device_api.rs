@@ -465,7 +465,7 @@ fn there_is_no_control_map_and_no_configuration() {
         map.as_str(),
         "/api/devices/v1/deviceconfig/configuration",
         "/api/devices/v3/x",
-        "/",
+        "/api/",
     ] {
         check_refused(&device.request(&server, "GET", path, ()), 404, "not found");
     }
