@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Cookies count here and nowhere else, so no other site can make a browser use the APIs with them; what changes
-//! something here has to come from a page of ours (`origin`). Everything from outside is escaped by the templates and
-//! made harmless by `wording`. No page refers to anything but this server.
+//! something here has to come from a page of ours (`origin.rs`). Everything from outside is escaped by the templates and
+//! made harmless by `wording.rs`. No page refers to anything but this server.
 
 pub(crate) mod answer;
 pub(crate) mod assets;

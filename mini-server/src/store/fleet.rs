@@ -111,9 +111,10 @@ impl Store {
         let rows = sqlx::query(
             "SELECT a.text AS name, COUNT(*) AS devices FROM devices d
              LEFT JOIN attributes a ON a.device_id = d.id AND a.scope = 'inventory' AND a.position <= 0
-                AND a.name = 'artifact_name'
+                AND a.name = $1
              WHERE d.status = 'accepted' GROUP BY a.text ORDER BY devices DESC, a.text",
         )
+        .bind(ARTIFACT_NAME)
         .fetch_all(&self.readers)
         .await?;
         rows.iter()
@@ -124,6 +125,21 @@ impl Store {
                 })
             })
             .collect()
+    }
+
+    /// The names of releases that devices say they have, to choose from; found from an index alone.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn release_names(&self, limit: i64) -> Result<Vec<String>, Error> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT text FROM attributes WHERE scope = 'inventory' AND name = $1 ORDER BY text LIMIT $2",
+        )
+        .bind(ARTIFACT_NAME)
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
     /// How deployments ended on devices since a day (days since 1970), day by day.
@@ -174,7 +190,7 @@ impl Store {
                 " LEFT JOIN attributes a{n} ON a{n}.device_id = d.id AND a{n}.scope = 'inventory' \
                  AND a{n}.position <= 0 AND a{n}.name = "
             ));
-            push_name(&mut query, key);
+            query.push_bind((*key).to_owned());
         }
         match targets {
             Targets::All => {
@@ -213,13 +229,4 @@ impl Store {
             })
             .collect()
     }
-}
-
-/// The name of an attribute. Those of the index `attributes_glance` are written out: only so is it used.
-pub(super) fn push_name(query: &mut QueryBuilder<Db>, name: &str) {
-    match name {
-        ARTIFACT_NAME => query.push("'artifact_name'"),
-        Depends::DEVICE_TYPE => query.push("'device_type'"),
-        other => query.push_bind(other.to_owned()),
-    };
 }

@@ -7,7 +7,6 @@ use tandem_api::DeploymentStatus;
 use tandem_api::management::DeviceStatus;
 
 use super::devices::{parsed, parsed_or_null, unsigned};
-use super::fleet::push_name;
 use super::{Db, Error, Id, Store, push_ids};
 use crate::filter::{Operand, Order, Predicate, Relation, Subject, Test};
 use crate::paging::Window;
@@ -59,10 +58,13 @@ impl Store {
         // First only which devices: their order is found from indices, and counted in the same pass.
         let mut query = QueryBuilder::<Db>::new("SELECT d.id, COUNT(*) OVER () AS total ");
         query.push(FROM);
+        for (n, order) in search.order.iter().enumerate() {
+            push_sorted(&mut query, n, order);
+        }
         push_where(&mut query, search);
         query.push(" ORDER BY ");
-        for order in &search.order {
-            push_order(&mut query, order);
+        for (n, order) in search.order.iter().enumerate() {
+            push_order(&mut query, n, order);
         }
         query.push("d.created, d.id LIMIT ");
         query.push_bind(window.limit);
@@ -101,7 +103,7 @@ impl Store {
         query.push(UPDATED);
         query.push(" AS updated, c.at AS check_in ");
         query.push(FROM);
-        query.push(" AND d.id IN ");
+        query.push(" WHERE d.id IN ");
         push_ids(&mut query, ids);
         let rows = query.build().fetch_all(&self.readers).await?;
         let found = rows.iter().map(|row| {
@@ -122,12 +124,13 @@ impl Store {
     }
 }
 
-const FROM: &str = "FROM devices d LEFT JOIN check_ins c ON c.device_id = d.id WHERE 1 = 1";
+const FROM: &str = "FROM devices d LEFT JOIN check_ins c ON c.device_id = d.id";
 
 const UPDATED: &str =
     "CASE WHEN d.inventory_updated > d.updated THEN d.inventory_updated ELSE d.updated END";
 
 fn push_where(query: &mut QueryBuilder<Db>, search: &DeviceSearch) {
+    query.push(" WHERE 1 = 1");
     if let Some(ids) = &search.ids {
         query.push(" AND d.id IN ");
         push_ids(query, ids);
@@ -254,27 +257,26 @@ fn push_comparison(
     };
 }
 
-fn push_order(query: &mut QueryBuilder<Db>, order: &Order) {
-    let direction = if order.descending {
-        " DESC, "
-    } else {
-        " ASC, "
+/// What the `n`th order needs beside the devices: the attribute that it is about, or the first of its values.
+fn push_sorted(query: &mut QueryBuilder<Db>, n: usize, order: &Order) {
+    let Subject::Attribute { scope, name } = &order.subject else {
+        return;
     };
+    query.push(format_args!(
+        " LEFT JOIN attributes o{n} ON o{n}.device_id = d.id AND o{n}.position <= 0 AND o{n}.scope = "
+    ));
+    query.push_bind(*scope);
+    query.push(format_args!(" AND o{n}.name = "));
+    query.push_bind(name.clone());
+}
+
+fn push_order(query: &mut QueryBuilder<Db>, n: usize, order: &Order) {
+    let direction = if order.descending { "DESC" } else { "ASC" };
     match &order.subject {
-        Subject::Attribute { scope, name } => {
-            for column in ["number", "text"] {
-                query.push("(SELECT a.");
-                query.push(column);
-                query.push(" FROM attributes a WHERE a.device_id = d.id AND a.position <= 0 AND a.scope = ");
-                match *scope {
-                    "inventory" => query.push("'inventory'"),
-                    other => query.push_bind(other),
-                };
-                query.push(" AND a.name = ");
-                push_name(query, name);
-                query.push(")");
-                query.push(direction);
-            }
+        Subject::Attribute { .. } => {
+            query.push(format_args!(
+                "o{n}.number {direction}, o{n}.text {direction}, "
+            ));
         }
         subject @ (Subject::Status
         | Subject::Group
@@ -283,8 +285,7 @@ fn push_order(query: &mut QueryBuilder<Db>, order: &Order) {
         | Subject::CheckIn
         | Subject::Outcome
         | Subject::Identity) => {
-            query.push(column(subject));
-            query.push(direction);
+            query.push(format_args!("{} {direction}, ", column(subject)));
         }
     }
 }

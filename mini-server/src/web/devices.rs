@@ -36,6 +36,9 @@ const ALL: i64 = 20_000;
 /// Changes that are handed to the store at once, which commits them together.
 const AT_ONCE: usize = 64;
 
+/// Releases to choose from.
+const RELEASES: i64 = 200;
+
 /// Characters of a search.
 const SEARCH: usize = 256;
 
@@ -215,17 +218,13 @@ pub(crate) async fn get(State(app): State<Arc<App>>, operator: Operator, query: 
         Line::new(device, &labels, prints, time)
     });
     let lines = lines.collect();
-    let in_use = app.store.releases_in_use().await?;
+    let mut releases = app.store.release_names(RELEASES).await?;
+    releases.retain(|name| wording::is_plain(name));
     page(&Devices {
         tabs: tabs(&app, &wanted).await?,
         columns: columns(&wanted, &query),
         groups: app.store.groups(None).await?,
-        releases: in_use
-            .into_iter()
-            .filter_map(|one| one.name)
-            .filter(|name| wording::is_plain(name))
-            .take(200)
-            .collect(),
+        releases,
         lines,
         pager: Pager::new("/devices", &query, total),
         total: grouped(total),

@@ -21,7 +21,3 @@ WHERE finished IS NOT NULL AND status IS NOT NULL GROUP BY 1, 2;
 
 -- What the log of a failure says is the cause, if it says so.
 ALTER TABLE device_deployments ADD COLUMN reason TEXT;
-
--- The two things that are asked of all devices at once.
-CREATE INDEX attributes_glance ON attributes (device_id, name, text, number)
-WHERE scope = 'inventory' AND position <= 0 AND (name = 'artifact_name' OR name = 'device_type');
