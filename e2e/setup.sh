@@ -49,7 +49,8 @@ need_tools() {
         "${missing[@]}" > /dev/null
 }
 
-# Builds every program of the workspace; quiet when there is nothing to do.
+# Builds every program of the workspace; quiet when there is nothing to do. One package alone would be built with other
+# features of its dependencies, and the next step build them again.
 build_programs() {
     cargo build --workspace --quiet
 }
