@@ -18,6 +18,7 @@ use tandem_artifact::Sha256;
 use super::client::{Client, escape};
 use super::output::{Output, Table, size};
 use super::progress::Progress;
+use crate::durable;
 use crate::exit::{Because, Exit};
 use crate::secret::new_id;
 use crate::store::Id;
@@ -216,7 +217,8 @@ async fn download(client: &mut Client, artifact: &Artifact, to: &Path) -> Result
             clippy::disallowed_methods,
             reason = "the content is on the medium, checked"
         )]
-        std::fs::rename(&temporary, to).with_context(cannot)
+        std::fs::rename(&temporary, to).with_context(cannot)?;
+        durable::sync_dir(dir).with_context(cannot)
     });
     if placed.is_err() {
         // The reason of the failure is more interesting than that of this one.

@@ -8,20 +8,20 @@
     reason = "a test may panic, and its files do not have to survive a power cut"
 )]
 
-use std::fs;
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+#[path = "../device/mod.rs"]
+mod device;
+mod later;
+mod stop;
 
-use device::{Device, chain, run};
-use tandem_state_scripts::Action::{Enter, Error as OnFailure, Leave};
-use tandem_state_scripts::State::{ArtifactCommit, ArtifactInstall, Download, Idle, Sync};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use tandem_state_scripts::Action::Enter;
+use tandem_state_scripts::State::{ArtifactInstall, Download, Idle, Sync};
 use tandem_state_scripts::child::Limits;
 use tandem_state_scripts::{Action, Error, MAX_ENTRIES, OnError, Runner, State};
 
-mod device;
+use self::device::{Device, chain, run};
 
 /// Appends the script's own name to the record of what ran.
 const NOTE: &str = r#"echo "${0##*/}" >> "$D/ran""#;
@@ -348,151 +348,6 @@ fn an_unreadable_version_file_fails_the_set() {
     assert!(matches!(result, Err(Error::Version { .. })), "{result:?}");
 }
 
-/// Exits with the codes in `$D/<script name>`, one a run, then with 0.
-const CODES: &str = r#"echo "${0##*/}" >> "$D/ran"
-codes=$D/${0##*/}.codes
-read -r code rest < "$codes" || exit 0
-echo "$rest" > "$codes"
-exit "${code:-0}""#;
-
-#[test]
-fn a_script_that_asks_for_later_runs_again_before_the_next_one() {
-    let device = Device::new();
-    for name in ["Download_Enter_00", "Download_Enter_10"] {
-        device.rootfs_script(name, CODES);
-    }
-    device.file("Download_Enter_00.codes", "21 21\n", "644");
-    device.file("Download_Enter_10.codes", "21\n", "644");
-    check(
-        &device,
-        (Download, Enter, OnError::Stop),
-        "ok",
-        &[
-            "Download_Enter_00",
-            "Download_Enter_00",
-            "Download_Enter_00",
-            "Download_Enter_10",
-            "Download_Enter_10",
-        ],
-    );
-}
-
-#[test]
-fn a_failure_after_a_later_is_a_failure_of_the_script_alone() {
-    let device = Device::new();
-    for name in ["Download_Error_00", "Download_Error_10"] {
-        device.rootfs_script(name, CODES);
-    }
-    device.file("Download_Error_00.codes", "21 7\n", "644");
-    check(
-        &device,
-        (Download, OnFailure, OnError::Continue),
-        "state script \"Download_Error_00\" failed: exit code 7",
-        &[
-            "Download_Error_00",
-            "Download_Error_00",
-            "Download_Error_10",
-        ],
-    );
-}
-
-#[test]
-fn a_script_that_asks_for_later_for_ever_ends_the_set_in_both_modes() {
-    for on_error in [OnError::Stop, OnError::Continue] {
-        let device = Device::new();
-        device.rootfs_script("Download_Leave_00", "exit 21");
-        device.rootfs_script("Download_Leave_10", NOTE);
-        let mut runner = device.runner();
-        runner.retry_timeout = Duration::from_millis(300);
-        let start = Instant::now();
-        check_with(
-            &device,
-            &runner,
-            (Download, Leave, on_error),
-            "state script \"Download_Leave_00\" failed: \
-             it asked to be run again later for more than 300ms",
-            &[],
-        );
-        assert!(start.elapsed() >= runner.retry_timeout);
-    }
-}
-
-#[test]
-fn the_window_ends_while_waiting_for_the_next_run() {
-    let device = Device::new();
-    device.rootfs_script("Download_Enter_00", &format!("{NOTE}\nexit 21"));
-    let mut runner = device.runner();
-    runner.retry_interval = Duration::from_secs(3600);
-    runner.retry_timeout = Duration::from_millis(300);
-    let start = Instant::now();
-    check_with(
-        &device,
-        &runner,
-        (Download, Enter, OnError::Stop),
-        "state script \"Download_Enter_00\" failed: \
-         it asked to be run again later for more than 300ms",
-        &["Download_Enter_00"],
-    );
-    // Not at once either: a stall may be what the script wants.
-    assert!(start.elapsed() >= runner.retry_timeout);
-    assert!(start.elapsed() < Duration::from_secs(60));
-}
-
-#[test]
-fn the_window_ends_while_the_script_runs_again_and_kills_it() {
-    let device = Device::new();
-    let body = r#"[ -e "$D/again" ] || { : > "$D/again"; exit 21; }
-        echo $$ > "$D/pid"; trap '' TERM; while :; do sleep 1; done"#;
-    device.rootfs_script("Download_Enter_00", body);
-    device.rootfs_script("Download_Enter_10", NOTE);
-    let mut runner = device.runner();
-    runner.limits.grace = Duration::from_millis(200);
-    runner.retry_timeout = Duration::from_secs(2);
-    check_with(
-        &device,
-        &runner,
-        (Download, Enter, OnError::Continue),
-        "state script \"Download_Enter_00\" failed: it asked to be run again later for more than 2s",
-        &[],
-    );
-    assert!(!device.is_alive("pid"));
-}
-
-#[test]
-fn every_script_has_a_window_of_its_own() {
-    let device = Device::new();
-    // Each needs more than half of the window, so one window would not do for both.
-    for name in ["Download_Enter_00", "Download_Enter_10"] {
-        device.rootfs_script(name, CODES);
-        device.file(&format!("{name}.codes"), "21 21\n", "644");
-    }
-    let mut runner = device.runner();
-    runner.retry_interval = Duration::from_millis(700);
-    runner.retry_timeout = Duration::from_secs(2);
-    let start = Instant::now();
-    let (result, _) = run(&runner, Download, Enter, OnError::Stop);
-    result.unwrap();
-    assert!(start.elapsed() > runner.retry_timeout);
-    assert_eq!(device.ran().len(), 6);
-}
-
-#[test]
-fn a_script_that_runs_too_long_fails_and_continues_the_set_if_it_continues() {
-    let device = Device::new();
-    let hang = r#"echo $$ > "$D/pid"; exec sleep 60"#;
-    device.artifact_script("ArtifactCommit_Error_00", hang);
-    device.artifact_script("ArtifactCommit_Error_10", NOTE);
-    let mut runner = device.runner();
-    runner.limits.timeout = Duration::from_secs(1);
-    let (result, _) = run(&runner, ArtifactCommit, OnFailure, OnError::Continue);
-    assert_eq!(
-        chain(&result.unwrap_err()),
-        "state script \"ArtifactCommit_Error_00\" failed: killed because it ran too long"
-    );
-    assert!(!device.is_alive("pid"));
-    assert_eq!(device.ran(), ["ArtifactCommit_Error_10"]);
-}
-
 #[test]
 fn output_of_both_streams_is_logged_up_to_the_limit() {
     let device = Device::new();
@@ -518,73 +373,6 @@ fn output_of_both_streams_is_logged_up_to_the_limit() {
     );
     assert!(lines.contains(&note("stderr", 20_000 * 4 - Limits::LOGGED)));
     assert_eq!(lines.last().unwrap(), "Sync_Enter_10 stdout: second");
-}
-
-#[test]
-fn a_stop_ends_the_running_script_and_the_run() {
-    let device = Device::new();
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    // The script itself asks for the stop, as a test's way to be sure that it is running.
-    device.rootfs_script(
-        "Sync_Enter_00",
-        r#"echo $$ > "$D/pid"; echo running; while :; do sleep 1; done"#,
-    );
-    device.rootfs_script("Sync_Enter_10", NOTE);
-    let mut runner = device.runner();
-    runner.stop = Some(theirs.as_fd());
-    let start = Instant::now();
-    let result = runner.run(Sync, Enter, OnError::Continue, &mut |_, _, line| {
-        assert_eq!(line, "running");
-        (&ours).write_all(b"stop").unwrap();
-    });
-    assert!(matches!(result, Err(Error::Stopped)), "{result:?}");
-    assert!(start.elapsed() < Duration::from_secs(20));
-    assert!(!device.is_alive("pid"));
-    assert_eq!(device.ran(), [""; 0]);
-    // The descriptor is only watched: who owns it can still read what was written.
-    let mut word = [0; 4];
-    (&theirs).read_exact(&mut word).unwrap();
-    assert_eq!(&word, b"stop");
-}
-
-#[test]
-fn a_stop_ends_the_wait_for_the_next_run() {
-    let device = Device::new();
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    device.rootfs_script("Sync_Enter_00", "echo later\nexit 21");
-    let mut runner = device.runner();
-    runner.retry_interval = Duration::from_secs(3600);
-    runner.retry_timeout = Duration::from_secs(3600);
-    runner.stop = Some(theirs.as_fd());
-    let asker = std::thread::spawn(move || {
-        let mut byte = [0];
-        // Wait for the script to have run, then some more: either side of its end is right.
-        (&ours).read_exact(&mut byte).unwrap();
-        std::thread::sleep(Duration::from_millis(200));
-        drop(ours);
-    });
-    let result = runner.run(Sync, Enter, OnError::Continue, &mut |_, _, _| {
-        (&theirs).write_all(b"x").unwrap();
-    });
-    assert!(matches!(result, Err(Error::Stopped)), "{result:?}");
-    asker.join().unwrap();
-}
-
-#[test]
-fn nothing_runs_when_already_asked_to_stop() {
-    let device = Device::new();
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    drop(ours);
-    device.rootfs_script("Sync_Enter_00", NOTE);
-    let mut runner = device.runner();
-    runner.stop = Some(theirs.as_fd());
-    check_with(
-        &device,
-        &runner,
-        (Sync, Enter, OnError::Stop),
-        "asked to stop while running state scripts",
-        &[],
-    );
 }
 
 #[test]
