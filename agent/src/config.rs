@@ -8,11 +8,13 @@ mod duration;
 mod file;
 mod names;
 
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::priority::Priority;
 use file::{File, Format};
 
 /// Where the configuration is looked for when the command line does not say.
@@ -71,6 +73,10 @@ pub(crate) struct Config {
     pub(crate) retry_poll_count: u32,
     /// How often a broken download is taken up again without a byte of progress.
     pub(crate) retry_download_count: u32,
+    /// How many bytes of an artifact may come in a second.
+    pub(crate) download_rate_limit: Option<NonZeroU64>,
+    /// What an installation leaves to the others.
+    pub(crate) install_priority: Priority,
     /// Certificates to trust instead of the system's: a private CA or the server's own.
     pub(crate) server_certificate: Option<PathBuf>,
     /// The certificate and key by which the device shows itself in TLS.
@@ -271,6 +277,8 @@ fn complete(file: File, format: Format, overrides: &Overrides) -> Result<Config>
             Some(count) => count,
             None => 10,
         },
+        download_rate_limit: file.download_rate_limit,
+        install_priority: file.install_priority.unwrap_or_default(),
         servers: servers(file.server_url, file.servers)?,
         tenant_token: file.tenant_token.filter(|token| !token.is_empty()),
         identity_script: file.identity_script.unwrap_or_else(|| {

@@ -300,6 +300,7 @@ impl<'a> Device<'a> {
     fn fetch(&mut self, record: &Record) -> Result<Outcome> {
         let artifact = self.artifact.take().context("the artifact is not open")?;
         let pieces = self.pieces.take();
+        let _lowered = self.config.install_priority.lower();
         match handler(deployment(record)?) {
             Handler::None => {
                 artifact.finish()?;

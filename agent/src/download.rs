@@ -6,7 +6,7 @@
 use std::io::{self, Read};
 use std::ops::Range;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use log::{debug, info, warn};
@@ -15,6 +15,7 @@ use ureq::http::{HeaderMap, HeaderName, Response, StatusCode};
 use ureq::{Agent, Body, BodyReader};
 
 use crate::config::Config;
+use crate::pace::Pace;
 use crate::source::Answer;
 use crate::stop::Stop;
 
@@ -30,6 +31,8 @@ pub(crate) struct Download<'a> {
     renewed: bool,
     stop: &'a Stop,
     patience: Patience,
+    /// For this and what is read in pieces.
+    pace: Rc<Pace>,
     /// Bytes read so far.
     offset: u64,
     /// Bytes in all, if the server says.
@@ -69,6 +72,7 @@ impl<'a> Download<'a> {
             renewed: false,
             stop,
             patience: Patience::new(config.retry_download_count, config.retry_poll_interval),
+            pace: Rc::new(Pace::new(config.download_rate_limit)),
             offset: 0,
             total: None,
             piece: None,
@@ -90,6 +94,7 @@ impl<'a> Download<'a> {
             renewed: false,
             stop: self.stop,
             patience: self.patience.clone(),
+            pace: Rc::clone(&self.pace),
             offset: 0,
             total: self.total,
             piece: None,
@@ -307,9 +312,14 @@ impl Read for Download<'_> {
         });
         let room = room.min(buffer.len());
         let buffer = buffer.get_mut(..room).unwrap_or_default();
+        let wait = self.pace.wait(Instant::now());
+        if !wait.is_zero() && self.stop.wait(wait) {
+            return Err(io::Error::other("interrupted"));
+        }
         loop {
             match self.read_body(buffer) {
                 Ok(count) => {
+                    self.pace.took(count, Instant::now());
                     if count > 0 {
                         self.patience.refill();
                         self.renewed = false;

@@ -12,7 +12,8 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 
 # For this machine's own kind: the very programs that devices get.
 if [ "$target" = "$host" ]; then
-    e2e/static-build.sh "$target" > /dev/null
+    e2e/static-build.sh > /dev/null
+    dir=$(readlink -f target/static)
 else
     # Debian names its cross compilers as GNU does; Rust has a word more in between.
     gnu=${target/-unknown-/-}
@@ -28,10 +29,10 @@ else
     fi
     RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --profile device --target "$target" \
         -p tandem-agent -p tandem-uboot-env --bins
+    dir=$PWD/target/$target/device
 fi
-dir=target/$target/device
 for program in tandem fw_printenv; do
     file "$dir/$program" | grep -q 'statically linked\|static-pie linked' \
         || { echo "$dir/$program is not static" >&2; exit 1; }
 done
-echo "$PWD/$dir"
+echo "$dir"

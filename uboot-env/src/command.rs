@@ -21,23 +21,23 @@
 //! | `.flags` asked for by name | not found | printed |
 
 mod exit;
+mod start;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::ExitCode;
 
 use crate::config::{read_limited, read_to_limit};
 use crate::getopt::{Argument, Known, parse};
 use crate::store::Survey;
 use crate::{Change, Config, Env, Error, Store, Warning};
 use exit::Exit;
+pub use start::prepare;
 
-/// Runs the program that this process was called as.
+/// Runs the program that this process was called as, which is the first of `arguments`; the exit code.
 #[must_use]
-pub fn main() -> ExitCode {
-    let mut arguments = std::env::args_os();
+pub fn main(mut arguments: impl Iterator<Item = OsString>) -> u8 {
     let program = arguments.next().unwrap_or_default();
     let arguments: Vec<OsString> = arguments.collect();
     let mut streams = Streams {
@@ -45,7 +45,7 @@ pub fn main() -> ExitCode {
         output: &mut io::stdout(),
         messages: &mut io::stderr(),
     };
-    ExitCode::from(run(&program, &arguments, &mut streams) as u8)
+    run(&program, &arguments, &mut streams) as u8
 }
 
 /// Where a program reads from and writes to.

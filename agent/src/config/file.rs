@@ -1,6 +1,7 @@
 //! What a configuration file says: every key optional, values of the right kind, nothing more.
 
 use std::fs;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -10,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::duration::Seconds;
 use super::names;
+use crate::priority::Priority;
 
 /// How a configuration file is written; that decides how strictly it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +34,11 @@ pub(super) struct File {
     pub(super) daemon_log_level: Option<String>,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) device_type_file: Option<PathBuf>,
+    pub(super) download_rate_limit: Option<NonZeroU64>,
     pub(super) grub_env_dir: Option<PathBuf>,
     pub(super) https_client: HttpsClient,
     pub(super) identity_script: Option<PathBuf>,
+    pub(super) install_priority: Option<Priority>,
     #[serde(deserialize_with = "one_or_many")]
     pub(super) inventory_dir: Option<Vec<PathBuf>>,
     pub(super) inventory_poll_interval_seconds: Option<Seconds>,

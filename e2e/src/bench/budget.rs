@@ -7,8 +7,12 @@ use crate::contender::Kind;
 use crate::figures::{Figure, Spread, ratios, runs_of};
 use crate::lab::Run;
 
-/// The largest program for a device, bytes: 3.5 MiB.
-pub(crate) const PROGRAM_SIZE: u64 = 7 << 19;
+/// The largest program for a device, bytes: 3 MiB.
+pub(crate) const PROGRAM_SIZE: u64 = 3 << 20;
+
+/// What the daemon may hold while it waits, MiB, and how often it may wake up in a minute.
+pub(crate) const IDLE_MIB: f64 = 6.0;
+pub(crate) const IDLE_WAKEUPS: f64 = 2.0;
 
 /// What the peak of memory may differ between artifacts of any sizes, MiB.
 pub(crate) const GROWTH_MIB: f64 = 1.0;

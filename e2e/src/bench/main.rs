@@ -1,7 +1,7 @@
 //! `bench`: what installing costs, beside the peers, and whether that is within the budget.
 //!
 //! ```text
-//! compare, size           the two things it does
+//! compare, size           the two things it does; size looks at the idle daemon, too
 //! lab                     the device: an active root, a passive slot, one run
 //! contender/              the agent and its peers, each with its artifact, configuration, command
 //! inside, measure         the process that enters the device and measures
@@ -15,6 +15,7 @@ mod compare;
 mod compression;
 mod contender;
 mod figures;
+mod idle;
 mod inside;
 mod interrupt;
 mod keys;

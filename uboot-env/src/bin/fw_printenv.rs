@@ -1,5 +1,9 @@
 //! `fw_printenv`: one of the two names of one program, see [`tandem_uboot_env::command`].
 
-fn main() -> std::process::ExitCode {
-    tandem_uboot_env::command::main()
+use std::process::ExitCode;
+
+use tandem_uboot_env::command;
+
+fn main() -> ExitCode {
+    command::main(std::env::args_os()).into()
 }

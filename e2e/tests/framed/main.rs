@@ -11,174 +11,19 @@
     reason = "a test may fail loudly, and its files are its own"
 )]
 
+mod manners;
+mod site;
+
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
-use std::process::{Command, Output};
-use std::sync::Arc;
+use std::process::Command;
 
-use tandem_artifact::framed::{BLOCK, Framed, sections};
-use tandem_artifact::{Artifact, Verification};
-use tandem_e2e::faulty::{Fault, FaultyServer, Files, certificate};
-use tandem_e2e::{Device, Setup, program};
+use tandem_artifact::framed::{BLOCK, sections};
+use tandem_e2e::faulty::{Fault, FaultyServer, Request};
+use tandem_e2e::program;
 
-/// Blocks of an image.
-const BLOCKS: usize = 2048;
-
-/// How many of them are new, zero and moved.
-const NEW: usize = 100;
-const ZERO: usize = 500;
-const MOVED: usize = 300;
-
-/// A device that runs `old.img`, and a server that has `a.mender` with `new.img`.
-struct Site {
-    dir: tempfile::TempDir,
-    device: Device,
-}
-
-fn noise(len: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let random = File::open("/dev/urandom").unwrap();
-    random.take(len as u64).read_to_end(&mut bytes).unwrap();
-    bytes
-}
-
-/// Two releases: most blocks are the same, some stand elsewhere, some are new, some are zeros.
-fn releases() -> (Vec<u8>, Vec<u8>) {
-    let old = noise(BLOCKS * BLOCK);
-    let mut new = old.clone();
-    new[..ZERO * BLOCK].fill(0);
-    let at = |block: usize| block * BLOCK;
-    // New ones in five places.
-    for place in 0..5 {
-        let start = 700 + 200 * place;
-        new[at(start)..at(start + NEW / 5)].copy_from_slice(&noise(at(NEW / 5)));
-    }
-    new[at(1700)..at(1700 + MOVED)].copy_from_slice(&old[at(100)..at(100 + MOVED)]);
-    (old, new)
-}
-
-impl Site {
-    fn new(options: &[&str]) -> Site {
-        let (old, new) = releases();
-        Site::with(&old, &new, options)
-    }
-
-    fn with(old: &[u8], new: &[u8], options: &[&str]) -> Site {
-        let dir = tempfile::tempdir().unwrap();
-        let path = |name: &str| dir.path().join(name);
-        for sub in ["tree/boot", "tree/sbin", "www"] {
-            fs::create_dir_all(path(sub)).unwrap();
-        }
-        for file in ["boot/vmlinuz", "sbin/init"] {
-            fs::write(path("tree").join(file), "present").unwrap();
-        }
-        certificate(&path("server")).unwrap();
-        let setup = Setup {
-            tree: path("tree"),
-            part_size: new.len() as u64 + (1 << 20),
-            device_type: "board".into(),
-            configuration: format!(
-                "allow_unsigned = true\nserver_certificate = \"{}\"\nretry_poll_interval_seconds = 1\n\
-                 retry_download_count = 3\nstall_timeout_seconds = 2\n",
-                path("server.crt").display()
-            ),
-            bootstrap: None,
-        };
-        let device = Device::create(&path("device"), &setup).unwrap();
-        let running = File::options().write(true).open(device.part(2)).unwrap();
-        running.write_all_at(old, 0).unwrap();
-        fs::write(path("old.img"), old).unwrap();
-        fs::write(path("new.img"), new).unwrap();
-        let site = Site { dir, device };
-        let mut args = vec![
-            "-q",
-            "write",
-            "rootfs-image",
-            "-t",
-            "board",
-            "-n",
-            "release-2",
-        ];
-        args.extend(["-f", "new.img", "-o", "www/a.mender"]);
-        args.extend(options);
-        site.tool(&args);
-        site
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn tool(&self, args: &[&str]) {
-        let made = Command::new(program("tandem-artifact").unwrap())
-            .args(args)
-            .current_dir(self.dir.path())
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{made:?}");
-    }
-
-    fn serve(
-        &self,
-        script: impl Fn(&tandem_e2e::faulty::Request, usize) -> Fault + Send + Sync + 'static,
-    ) -> FaultyServer {
-        FaultyServer::start(
-            &self.path("server.crt"),
-            &self.path("server.key"),
-            Arc::new(Files(self.path("www"))),
-            Arc::new(script),
-        )
-        .unwrap()
-    }
-
-    fn install(&self, from: &str) -> Output {
-        self.tandem(&["install", from])
-    }
-
-    fn tandem(&self, args: &[&str]) -> Output {
-        Command::new(program("tandem").unwrap())
-            .arg("--config")
-            .arg(self.device.path("etc/tandem.toml"))
-            .args(args)
-            .output()
-            .unwrap()
-    }
-
-    /// It was installed, and the slot holds the image; the log.
-    #[track_caller]
-    fn installed(&self, output: &Output) -> String {
-        let log = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{log}");
-        let image = fs::read(self.path("new.img")).unwrap();
-        let part = fs::read(self.device.part(3)).unwrap();
-        assert!(part[..image.len()] == image[..], "not the image: {log}");
-        assert!(log.contains("it is what was signed for"), "{log}");
-        log
-    }
-
-    fn size(&self) -> u64 {
-        fs::metadata(self.path("www/a.mender")).unwrap().len()
-    }
-
-    /// What the device says about the payload.
-    fn framed(&self) -> Framed {
-        let file = File::open(self.path("www/a.mender")).unwrap();
-        let mut artifact = Artifact::open(file, &Verification::off()).unwrap();
-        artifact.framed().unwrap().unwrap()
-    }
-
-    /// Lets a test lie in the index, whose content begins at byte 0 of what it is given.
-    fn change_index(&self, change: impl FnOnce(&mut [u8])) {
-        let framed = self.framed();
-        let path = self.path("www/a.mender");
-        let mut bytes = fs::read(&path).unwrap();
-        let (start, end) = (framed.index.at, framed.index.frames_at());
-        change(&mut bytes[start as usize..end as usize]);
-        fs::write(path, bytes).unwrap();
-    }
-}
+use site::{BLOCKS, NEW, Site, ZERO, noise};
 
 /// What went over the line, without the first answer, which nobody reads to its end.
 fn fetched(server: &FaultyServer) -> u64 {
@@ -187,7 +32,7 @@ fn fetched(server: &FaultyServer) -> u64 {
     pieces.map(|seen| seen.sent).sum()
 }
 
-fn nothing(_: &tandem_e2e::faulty::Request, _: usize) -> Fault {
+fn nothing(_: &Request, _: usize) -> Fault {
     Fault::None
 }
 
@@ -287,7 +132,7 @@ fn blocks_that_are_right_are_not_written_and_zeros_are_not_either() {
 #[track_caller]
 fn check(
     what: &str,
-    script: impl Fn(&tandem_e2e::faulty::Request, usize) -> Fault + Send + Sync + 'static,
+    script: impl Fn(&Request, usize) -> Fault + Send + Sync + 'static,
     words: &str,
 ) {
     let site = Site::new(&["--framed", "--previous", "old.img"]);
@@ -300,7 +145,7 @@ fn check(
 fn pieces(
     faulty: impl Fn(usize) -> bool + Send + Sync + 'static,
     fault: Fault,
-) -> impl Fn(&tandem_e2e::faulty::Request, usize) -> Fault + Send + Sync {
+) -> impl Fn(&Request, usize) -> Fault + Send + Sync {
     move |request, number| match request.range_last() {
         Some(_) if faulty(number - 1) => fault.clone(),
         _ => Fault::None,
