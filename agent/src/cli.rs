@@ -152,3 +152,13 @@ Exit codes: 0 done, 1 failed, 4 done and a reboot is needed (with --reboot-exit-
 const CODES: &str = "\
 Exit codes: 0 done, 1 failed, 2 there is no update in progress, 4 done and a reboot is needed
 (with --reboot-exit-code)";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_manual_page_is_what_help_says() {
+        tandem_manual::hold(super::Cli::command(), env!("CARGO_MANIFEST_DIR"));
+    }
+}

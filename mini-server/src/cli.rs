@@ -311,3 +311,13 @@ fn check_url(text: &str) -> Result<String, String> {
         _ => Err("it must be https://HOST[:PORT][/PATH]".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_manual_page_is_what_help_says() {
+        tandem_manual::hold(super::Cli::command(), env!("CARGO_MANIFEST_DIR"));
+    }
+}

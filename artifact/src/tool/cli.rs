@@ -533,4 +533,9 @@ mod tests {
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
     }
+
+    #[test]
+    fn the_manual_page_is_what_help_says() {
+        tandem_manual::hold(Cli::command(), env!("CARGO_MANIFEST_DIR"));
+    }
 }

@@ -340,3 +340,13 @@ fn number(text: &str) -> Result<u64> {
     };
     number.context("it must be a number of bytes")
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_manual_page_is_what_help_says() {
+        tandem_manual::hold(super::Cli::command(), env!("CARGO_MANIFEST_DIR"));
+    }
+}
