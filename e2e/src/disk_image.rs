@@ -3,17 +3,22 @@
 //! `tandem-image` is the program; the tests make their virtual devices with the same functions.
 //! The same input gives the same bytes.
 
+mod agent;
 pub(crate) mod boot_disk;
 mod chain;
 mod ext4;
 mod layout;
+mod old_disk;
+pub(crate) mod one_root;
 mod parts;
 mod release;
 mod settings;
+mod source;
 mod tool;
 mod tree;
 mod uuid;
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -36,7 +41,7 @@ pub(crate) use tool::Tool;
 
 use chain::Boot;
 use ext4::{Addition, Content, Format};
-use tree::Tree;
+use source::Source;
 
 /// A file to be taken along: where it is, and where it is to be.
 pub type Taken = (PathBuf, PathBuf);
@@ -44,8 +49,14 @@ pub type Taken = (PathBuf, PathBuf);
 /// What is to be made.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The root file system: a directory, an archive, or an ext4 image.
+    /// The root file system: a directory, an archive, an ext4 image, or the image of a disk.
     pub root: PathBuf,
+    /// The number of its partition, if the disk has several that could be it.
+    pub root_partition: Option<u32>,
+    /// The files of that disk's boot partition are to be on the new one, too.
+    pub keep_boot_files: bool,
+    /// The agent's program, if it is not in the root file system.
+    pub agent: Option<PathBuf>,
     /// The disk image.
     pub output: PathBuf,
     /// Where the root file system goes beside, alone.
@@ -70,6 +81,8 @@ pub struct Plan {
     pub kernel_path: String,
     /// Where it has its device tree.
     pub device_tree: Option<String>,
+    /// Where it has its initial RAM disk, if the kernel needs one.
+    pub initrd: Option<String>,
     /// What else the kernel is told.
     pub kernel_arguments: String,
     /// The system writes to its root.
@@ -120,6 +133,7 @@ pub fn build(plan: &Plan) -> Result<Built> {
         disk: &plan.disk,
         kernel: &plan.kernel_path,
         device_tree: plan.device_tree.as_deref(),
+        initrd: plan.initrd.as_deref(),
         kernel_arguments: &kernel_arguments,
         hook: &hook,
         variables: &plan.variables,
@@ -139,7 +153,7 @@ pub fn build(plan: &Plan) -> Result<Built> {
 
     let root = work.join("root.ext4");
     source.write(&root, &layout, plan, &seed)?;
-    complete_root(&root, &boot, &layout, plan)?;
+    complete_root(&root, &boot, &layout, plan, &source)?;
     let (root_length, root_sha256) = sum(&root)?;
 
     let bootstrap = work.join("bootstrap.mender");
@@ -165,6 +179,9 @@ pub fn build(plan: &Plan) -> Result<Built> {
     let fat = work.join("boot.vfat");
     let mut files = boot.files(&layout, work)?;
     files.extend(taken(&plan.boot_files)?);
+    if plan.keep_boot_files {
+        keep(&mut files, source.boot_files(work, plan.time)?);
+    }
     parts::make_fat(&fat, layout.boot.size, &files, &seed, plan.time)?;
 
     let dir = plan.output.parent().filter(|dir| *dir != Path::new(""));
@@ -219,79 +236,28 @@ fn kernel_arguments(plan: &Plan) -> String {
     arguments
 }
 
-/// Where the root file system comes from.
-enum Source {
-    Files(Tree),
-    Image(PathBuf, u64),
-}
-
-impl Source {
-    fn open(plan: &Plan) -> Result<Source> {
-        let path = &plan.root;
-        let attempt = || format!("cannot open the root file system {}", path.display());
-        if fs::metadata(path).with_context(attempt)?.is_dir() {
-            return Ok(Source::Files(Tree::directory(path, plan.time)?));
-        }
-        let file = File::open(path).with_context(attempt)?;
-        // The magic number of ext2, ext3 and ext4 in the superblock.
-        let mut magic = [0; 2];
-        let is_ext4 = file.read_exact_at(&mut magic, 1024 + 0x38).is_ok() && magic == [0x53, 0xef];
-        Ok(match is_ext4 {
-            true => Source::Image(path.clone(), file.metadata()?.len()),
-            false => Source::Files(Tree::archive(path, plan.time)?),
-        })
-    }
-
-    /// The size that a root part needs.
-    fn room(&self, plan: &Plan) -> Result<u64> {
-        match self {
-            Source::Image(_, size) => Ok(*size),
-            Source::Files(tree) => {
-                let mut size = ext4::room_for(tree.path())?;
-                let more = plan.files.iter().map(|(from, _)| from);
-                for path in more.chain(&plan.kernel) {
-                    size = size.saturating_add(fs::metadata(path).map_or(0, |file| file.len()));
-                }
-                Ok(size)
-            }
-        }
-    }
-
-    fn write(&self, image: &Path, layout: &Layout, plan: &Plan, seed: &str) -> Result<()> {
-        match self {
-            Source::Image(path, size) => {
-                ensure!(
-                    *size <= layout.root_a.size,
-                    "the root file system is {}, the root parts are {}: make them larger (--root-size)",
-                    layout::mib(*size),
-                    layout::mib(layout.root_a.size)
-                );
-                fs::copy(path, image)
-                    .map(drop)
-                    .with_context(|| format!("cannot copy {}", path.display()))
-            }
-            Source::Files(tree) => {
-                let format = Format {
-                    size: layout.root_a.size,
-                    label: "root",
-                    seed: &format!("{seed} root"),
-                    journal: plan.writable_root,
-                    time: plan.time,
-                };
-                ext4::make(image, tree.path(), tree.facts(), &format)
-            }
-        }
-    }
-}
-
 /// Puts into the root file system what the device needs.
-fn complete_root(image: &Path, boot: &Boot, layout: &Layout, plan: &Plan) -> Result<()> {
+fn complete_root(
+    image: &Path,
+    boot: &Boot,
+    layout: &Layout,
+    plan: &Plan,
+    source: &Source,
+) -> Result<()> {
     let mut files = plan.settings.files(boot, layout)?;
     let before = match ext4::exists(image, Path::new("/etc/fstab"), plan.time)? {
         true => ext4::read(image, Path::new("/etc/fstab"))?,
         false => Vec::new(),
     };
-    files.push(settings::fstab(&String::from_utf8(before)?, boot));
+    let mut before = String::from_utf8(before).context("/etc/fstab is no text")?;
+    if let Source::Disk(_) = source {
+        before = old_disk::fstab(&before, &boot.partition(1));
+    }
+    files.push(settings::fstab(&before, boot));
+    if let Some(program) = &plan.agent {
+        let has_server = plan.settings.server_url.is_some();
+        files.extend(agent::files(program, image, has_server, plan.time)?);
+    }
     files.push(Addition::directory(settings::DATA));
     if boot.chain == Chain::Grub {
         files.push(Addition::directory(settings::ESP));
@@ -301,14 +267,33 @@ fn complete_root(image: &Path, boot: &Boot, layout: &Layout, plan: &Plan) -> Res
     }
     files.extend(taken(&plan.files)?);
     ext4::add(image, &files, plan.time)?;
-    let needs_kernel = boot.chain != Chain::Uboot;
-    if needs_kernel && !ext4::exists(image, Path::new(&plan.kernel_path), plan.time)? {
+    if boot.chain == Chain::Uboot {
+        return Ok(());
+    }
+    if !ext4::exists(image, Path::new(&plan.kernel_path), plan.time)? {
         bail!(
             "the root file system has no kernel {}: bring one along (--kernel), or say where it is (--kernel-path)",
             plan.kernel_path
         );
     }
+    if let Some(initrd) = &plan.initrd {
+        ensure!(
+            ext4::exists(image, Path::new(initrd), plan.time)?,
+            "the root file system has no initial RAM disk {initrd} (--initrd-path)"
+        );
+    }
     Ok(())
+}
+
+/// Adds the files of an old boot partition that are not replaced by new ones. A FAT does not know
+/// capitals.
+fn keep(files: &mut Vec<Addition>, old: Vec<Addition>) {
+    let name = |file: &Addition| {
+        let path = file.path.strip_prefix("/").unwrap_or(&file.path);
+        path.to_string_lossy().to_lowercase()
+    };
+    let new: HashSet<String> = files.iter().map(name).collect();
+    files.extend(old.into_iter().filter(|file| !new.contains(&name(file))));
 }
 
 /// Files to be copied, with the permissions that they have.

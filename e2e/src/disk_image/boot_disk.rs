@@ -10,7 +10,6 @@ use super::chain::compile;
 use super::ext4::{Addition, Content};
 use super::layout::{MIB, Part};
 use super::parts;
-use super::tool::Tool;
 
 /// The script. The address is one that neither the other script nor a kernel uses.
 const SCRIPT: &str = "nvme scan\nload nvme 0:1 6000000 /boot.scr\nsource 6000000\n";
@@ -43,14 +42,6 @@ pub(crate) fn make(disk: &Path, time: u64) -> Result<()> {
         .open(disk)
         .with_context(|| format!("cannot write {}", disk.display()))?;
     file.set_len(PARTITION.end())?;
-    let table = work.join("table");
-    #[expect(clippy::disallowed_methods, reason = "a temporary file")]
-    std::fs::write(&table, "label: dos\nlabel-id: 0x1\n2048,,c,*\n")?;
-    Tool::new("sfdisk", "fdisk", time)
-        .args(["-q", "--no-reread", "--no-tell-kernel"])
-        .arg(disk)
-        .stdin(&table)?
-        .run()
-        .context("cannot make the partition table")?;
+    parts::partition(disk, "label: dos\nlabel-id: 0x1\n2048,,c,*\n", time)?;
     parts::copy(&fat, &mut file, PARTITION)
 }

@@ -43,6 +43,8 @@ pub(crate) struct Boot<'a> {
     pub(crate) kernel: &'a str,
     /// Where it has its device tree, if not the boot loader's own is to be used.
     pub(crate) device_tree: Option<&'a str>,
+    /// Where it has its initial RAM disk, if there is one.
+    pub(crate) initrd: Option<&'a str>,
     /// What the kernel is told beside its root.
     pub(crate) kernel_arguments: &'a str,
     /// Commands of the boot loader to be run first.
@@ -129,15 +131,40 @@ impl Boot<'_> {
             "mmc" => format!("mmc dev {number}"),
             interface => format!("{interface} scan"),
         };
+        let load = |place: &str, path: &str| {
+            format!("load {interface} {number}:${{mender_boot_part_hex}} {place} {path}")
+        };
         let device_tree = match self.device_tree {
             None => "setenv tree ${fdtcontroladdr}".to_owned(),
             Some(path) => format!(
-                "load {interface} {number}:${{mender_boot_part_hex}} ${{fdt_addr_r}} {path}; setenv tree ${{fdt_addr_r}}"
+                "{}; setenv tree ${{fdt_addr_r}}",
+                load("${fdt_addr_r}", path)
             ),
         };
-        let (template, architecture) = match processor {
-            Processor::Arm64 => (include_str!("boot/arm64.cmd"), "arm64"),
-            Processor::X86 => (include_str!("boot/x86.cmd"), "x86"),
+        let (template, architecture, start) = match (processor, self.initrd) {
+            (Processor::Arm64, initrd) => (
+                include_str!("boot/arm64.cmd"),
+                "arm64",
+                match initrd {
+                    None => "booti ${kernel_addr_r} - ${tree}".to_owned(),
+                    // Where the copies of the environment were looked at is free by now.
+                    Some(path) => format!(
+                        "if {}; then booti ${{kernel_addr_r}} ${{ramdisk_addr_r}}:${{filesize}} ${{tree}}; fi",
+                        load("${ramdisk_addr_r}", path)
+                    ),
+                },
+            ),
+            (Processor::X86, initrd) => (
+                include_str!("boot/x86.cmd"),
+                "x86",
+                match initrd {
+                    None => "zboot 1000000 ${filesize}".to_owned(),
+                    Some(path) => format!(
+                        "setenv size ${{filesize}}; if {}; then zboot 1000000 ${{size}} 4000000 ${{filesize}}; fi",
+                        load("4000000", path)
+                    ),
+                },
+            ),
         };
         let script = filled(
             template,
@@ -157,6 +184,7 @@ impl Boot<'_> {
                 ("READ", &format!("{interface} read")),
                 ("SCAN", &scan),
                 ("SIZE", &format!("{size:x}")),
+                ("START", &start),
                 ("WRITE", &format!("{interface} write")),
             ],
         )?;
@@ -168,6 +196,10 @@ impl Boot<'_> {
     }
 
     fn grub(&self, work: &Path) -> Result<Vec<Addition>> {
+        let start = match self.initrd {
+            None => "boot".to_owned(),
+            Some(path) => format!("if initrd {path}; then boot; fi"),
+        };
         let config = filled(
             include_str!("boot/grub.cfg"),
             &[
@@ -175,6 +207,7 @@ impl Boot<'_> {
                 ("HOOK", self.hook.trim()),
                 ("KERNEL", self.kernel),
                 ("PARTITION", &self.partition_prefix()),
+                ("START", &start),
             ],
         )?;
         let program = work.join("bootx64.efi");

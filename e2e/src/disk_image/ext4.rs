@@ -55,6 +55,8 @@ pub(crate) enum Content {
     File(PathBuf),
     /// Nothing: it is a directory, and may be there already.
     Directory,
+    /// Nothing: it is a symbolic link to there.
+    Link(PathBuf),
 }
 
 impl Addition {
@@ -355,6 +357,11 @@ impl Changes {
             Content::File(file) => file.clone(),
             Content::Bytes(bytes) => self.file(bytes)?,
             Content::Directory => return self.make_dir(path),
+            Content::Link(to) => {
+                let name = self.go_to(path)?;
+                self.say(&format!("symlink {name} {}", quoted(to)?))?;
+                return self.times(&name, 0o120_000 | addition.mode);
+            }
         };
         let name = self.go_to(path)?;
         self.say(&format!("write {} {name}", quoted(&source)?))?;

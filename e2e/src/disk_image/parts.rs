@@ -67,6 +67,14 @@ pub(crate) fn write_table(
         }
         script.push('\n');
     }
+    partition(disk, &script, time)
+}
+
+/// Writes the partition table that `script` describes to the file `disk`.
+///
+/// # Errors
+/// When `sfdisk` fails.
+pub(crate) fn partition(disk: &Path, script: &str, time: u64) -> Result<()> {
     let work = tempfile::tempdir()?;
     let file = work.path().join("table");
     #[expect(clippy::disallowed_methods, reason = "a temporary file")]
@@ -106,7 +114,12 @@ pub(crate) fn make_fat(
     let work = tempfile::tempdir()?;
     for (index, file) in files.iter().enumerate() {
         let path = file.path.strip_prefix("/").unwrap_or(&file.path);
-        let attempt = || format!("cannot put {} on the boot partition", path.display());
+        let attempt = || {
+            format!(
+                "cannot put {} on the boot partition (if it is full, make it larger: --boot-size)",
+                path.display()
+            )
+        };
         let dirs: Vec<_> = path.ancestors().skip(1).collect();
         for dir in dirs.into_iter().rev() {
             if !dir.as_os_str().is_empty() && !made.contains(&dir.to_owned()) {
@@ -127,7 +140,8 @@ pub(crate) fn make_fat(
                 fs::write(&source, bytes)?;
                 source
             }
-            Content::Directory => continue,
+            // A FAT has no links, and the directories are there.
+            Content::Directory | Content::Link(_) => continue,
         };
         Tool::new("mcopy", "mtools", time)
             .arg("-i")
@@ -155,18 +169,26 @@ pub(crate) fn copy(source: &Path, disk: &mut File, part: Part) -> Result<()> {
         mib(size),
         mib(part.size)
     );
+    copy_sparse(&mut file, disk, part.start).map(drop)
+}
+
+/// Copies what can be read to `offset`; what is zero stays a hole. How much it was.
+///
+/// # Errors
+/// When it cannot be read or written.
+pub(crate) fn copy_sparse(source: &mut dyn Read, file: &mut File, offset: u64) -> Result<u64> {
     let mut block = vec![0; 1 << 16];
-    let mut offset = part.start;
+    let mut copied = 0_u64;
     loop {
-        let count = file.read(&mut block)?;
+        let count = source.read(&mut block)?;
         let block = block.get(..count).unwrap_or_default();
         if block.is_empty() {
-            return Ok(());
+            return Ok(copied);
         }
         if block.iter().any(|byte| *byte != 0) {
-            disk.write_all_at(block, offset)?;
+            file.write_all_at(block, offset.saturating_add(copied))?;
         }
-        offset = offset.saturating_add(count as u64);
+        copied = copied.saturating_add(count as u64);
     }
 }
 

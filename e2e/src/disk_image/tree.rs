@@ -105,7 +105,7 @@ fn survey(root: &Path, dir: &Path, time: u64, facts: &mut Facts) -> Result<()> {
 }
 
 /// The archive behind its compression, which its first bytes tell.
-fn decompressed(file: File) -> io::Result<Box<dyn Read>> {
+pub(crate) fn decompressed(file: File) -> io::Result<Box<dyn Read>> {
     let mut file = BufReader::with_capacity(1 << 16, file);
     let head = io::BufRead::fill_buf(&mut file)?;
     Ok(if head.starts_with(&[0x1f, 0x8b]) {

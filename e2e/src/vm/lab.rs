@@ -146,6 +146,12 @@ impl Lab {
         if updates == Updates::FromServer {
             lab.fleet = Some(Fleet::start(dir)?);
         }
+        disk_image::one_root::make(
+            &lab.guest.base,
+            &lab.one_root(),
+            (board.root_size() / 4).saturating_mul(3),
+            TIME,
+        )?;
         lab.first_release()?;
         Ok(lab)
     }
@@ -218,6 +224,12 @@ impl Lab {
         wrong.insert(format!("/{}", release.artifact), fault);
     }
 
+    /// A disk with the same files and one root: the first release is converted from it, the others
+    /// are made of an archive.
+    fn one_root(&self) -> PathBuf {
+        self.dir.join("one-root.img")
+    }
+
     fn first_release(&mut self) -> Result<()> {
         let (release, layout) = self.make(FIRST, Kind::Whole, &self.dir)?;
         self.layout = layout;
@@ -280,7 +292,13 @@ impl Lab {
             }
         };
         Ok(Plan {
-            root: self.guest.base.clone(),
+            root: match name {
+                FIRST => self.one_root(),
+                _ => self.guest.base.clone(),
+            },
+            root_partition: None,
+            keep_boot_files: false,
+            agent: None,
             output: work.join("disk.img"),
             root_output: None,
             artifact: None,
@@ -302,6 +320,7 @@ impl Lab {
             kernel,
             kernel_path: "/boot/kernel".to_owned(),
             device_tree: None,
+            initrd: None,
             kernel_arguments: self.board.kernel_arguments().to_owned(),
             writable_root: false,
             settings: Settings {

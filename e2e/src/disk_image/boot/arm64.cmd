@@ -39,7 +39,7 @@ setenv env_save 'setenv f ${f0}; setenv to 1; setenv block @BLOCK_1@; if test ${
 setenv env_write 'echo "tandem: saving the environment to copy ${to}"; setexpr d ${mn} + 5; env export -b -s @DATA_SIZE@ ${d} ${env_keep}; setenv m ${mn}; run checksum; cp.b ${r0} ${mn} 4; setexpr d ${mn} + 4; mw.b ${d} ${f} 1; @WRITE@ ${mn} ${block} @BLOCKS@; echo "tandem: saved"'
 
 setenv altbootcmd 'if test ${mender_boot_part} = 2; then setenv mender_boot_part 3; else setenv mender_boot_part 2; fi; setenv mender_boot_part_hex ${mender_boot_part}; echo "tandem: rolling back to part ${mender_boot_part}"; setenv upgrade_available 0; run env_save'
-setenv boot_it 'echo "tandem: booting part ${mender_boot_part} (upgrade_available=${upgrade_available} bootcount=${bootcount})"; setenv bootargs "root=@PARTITION@${mender_boot_part} rootwait @ARGS@"; if load @DEVICE@:${mender_boot_part_hex} ${kernel_addr_r} @KERNEL@; then @DEVICE_TREE@; booti ${kernel_addr_r} - ${tree}; fi; echo "tandem: part ${mender_boot_part} does not start"; reset'
+setenv boot_it 'echo "tandem: booting part ${mender_boot_part} (upgrade_available=${upgrade_available} bootcount=${bootcount})"; setenv bootargs "root=@PARTITION@${mender_boot_part} rootwait @ARGS@"; if load @DEVICE@:${mender_boot_part_hex} ${kernel_addr_r} @KERNEL@; then @DEVICE_TREE@; @START@; fi; echo "tandem: part ${mender_boot_part} does not start"; reset'
 
 @HOOK@
 @SCAN@

@@ -30,7 +30,7 @@ setenv env_write 'echo "tandem: saving the environment to copy ${to}"; env expor
 
 setenv altbootcmd 'if test ${mender_boot_part} = 2; then setenv mender_boot_part 3; else setenv mender_boot_part 2; fi; setenv mender_boot_part_hex ${mender_boot_part}; echo "tandem: rolling back to part ${mender_boot_part}"; setenv upgrade_available 0; run env_save'
 setenv count 'setenv next 9; if test ${bootcount} = 0; then setenv next 1; fi; if test ${bootcount} = 1; then setenv next 2; fi; if test ${bootcount} = 2; then setenv next 3; fi; setenv bootcount ${next}; run env_save'
-setenv boot_it 'echo "tandem: booting part ${mender_boot_part} (upgrade_available=${upgrade_available} bootcount=${bootcount})"; setenv bootargs "root=@PARTITION@${mender_boot_part} rootwait @ARGS@"; if load @DEVICE@:${mender_boot_part_hex} 1000000 @KERNEL@; then zboot 1000000 ${filesize}; fi; echo "tandem: part ${mender_boot_part} does not start"; reset'
+setenv boot_it 'echo "tandem: booting part ${mender_boot_part} (upgrade_available=${upgrade_available} bootcount=${bootcount})"; setenv bootargs "root=@PARTITION@${mender_boot_part} rootwait @ARGS@"; if load @DEVICE@:${mender_boot_part_hex} 1000000 @KERNEL@; then @START@; fi; echo "tandem: part ${mender_boot_part} does not start"; reset'
 
 @HOOK@
 @SCAN@

@@ -11,6 +11,9 @@ from . import layout as disk_layout
 
 SCRIPTS = {"aarch64": ("arm64", "arm64.cmd"), "x86_64": ("x86", "x86.cmd"), "i686": ("x86", "x86.cmd")}
 
+# What starts a kernel in a boot script of U-Boot.
+_START = {"arm64": "booti ${kernel_addr_r} - ${tree}", "x86": "zboot 1000000 ${filesize}"}
+
 # GRUB's environment block: it must exist, since GRUB never makes or grows one, and what counts
 # must lie in its first sector, which is written wholly or not at all.
 _GRUB_BLOCK = 1024
@@ -44,6 +47,7 @@ def words(d):
         "HOOK": "",
         "KERNEL": d.getVar("TANDEM_KERNEL"),
         "PARTITION": disk_layout.device(disk, ""),
+        "START": "boot",
     }
     if d.getVar("TANDEM_BOOT") == "grub":
         return found
@@ -66,6 +70,7 @@ def words(d):
             KEEP="",
             READ=f"{interface} read",
             SIZE=f"{size:x}",
+            START=_START[script(d.getVar("TARGET_ARCH"))[0]],
             WRITE=f"{interface} write",
         )
     else:
