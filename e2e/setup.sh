@@ -12,17 +12,21 @@ packages_boot=(qemu-system-arm qemu-system-x86 u-boot-qemu u-boot-tools ovmf gru
 packages_bench=(swupdate rauc squashfs-tools dbus-bin dbus-daemon cpio binutils mount)
 packages_load=(nginx-light python3-venv)
 packages_delta=(debootstrap nginx-light casync zchunk xdelta3 zstd e2fsprogs)
+packages_packages=(mmdebstrap lintian file binutils xz-utils)
+packages_release=(file binutils xz-utils openssl buildah)
 packages_pages=(chromium e2fsprogs openssl fonts-dejavu-core)
 
-# Installs, as root, what is missing of the packages for $1 (demo, check, boot, bench, delta, load or pages); others are
-# told.
+# Installs, as root, what is missing of the packages for $1 (demo, check, boot, bench, delta, load, pages, packages or
+# release), and those that are named behind it; others are told.
 need_tools() {
-    local wanted=("${packages_build[@]}" "${packages_demo[@]}") missing=() package
+    local wanted=("${packages_build[@]}" "${packages_demo[@]}" "${@:2}") missing=() package
     case $1 in
         check) wanted+=("${packages_check[@]}") ;;
         boot) wanted+=("${packages_boot[@]}") ;;
         bench) wanted+=("${packages_bench[@]}") ;;
         load) wanted+=("${packages_load[@]}") ;;
+        packages) wanted+=("${packages_packages[@]}") ;;
+        release) wanted+=("${packages_release[@]}") ;;
         delta) wanted+=("${packages_delta[@]}") ;;
         pages)
             wanted+=("${packages_pages[@]}")
@@ -47,6 +51,15 @@ need_tools() {
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
         "${missing[@]}" > /dev/null
+}
+
+# What cross compiles for the targets $@, and runs the result here.
+need_cross() {
+    local target packages=(file qemu-user-static)
+    for target in "$@"; do
+        mapfile -t -O ${#packages[@]} packages < <(cross_packages "$target")
+    done
+    need_tools cross "${packages[@]}"
 }
 
 # Builds every program of the workspace; quiet when there is nothing to do. One package alone would be built with other

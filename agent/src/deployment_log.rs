@@ -185,8 +185,13 @@ fn make_room(dir: &Path) -> Result<()> {
     let name = |number: u32, rest: &str| dir.join(format!("deployments.{number:04}.{rest}"));
     let mut left = all.len();
     for (number, rest) in all {
+        #[allow(
+            clippy::useless_conversion,
+            reason = "32 bits on processors of 32 bits"
+        )]
         let full = nix::sys::statvfs::statvfs(dir).is_ok_and(|disk| {
-            disk.blocks_available().saturating_mul(disk.fragment_size()) < MIN_FREE
+            let free = u64::from(disk.blocks_available());
+            free.saturating_mul(u64::from(disk.fragment_size())) < MIN_FREE
         });
         if left >= KEPT || full {
             durable::remove(&name(number, &rest))?;
