@@ -4,6 +4,7 @@ mod artifacts;
 mod deployments;
 mod devices;
 mod inventory;
+mod rollout;
 mod users;
 
 pub use artifacts::{
@@ -11,13 +12,17 @@ pub use artifacts::{
     ReleaseV1, TypeInfo,
 };
 pub use deployments::{
-    Deployment, DeploymentState, DeviceDeployment, DeviceHistory, NewDeployment, Statistics,
-    StatisticsOf,
+    Deployment, DeploymentFilter, DeploymentState, DeviceDeployment, DeviceHistory, NewDeployment,
+    Statistics, StatisticsOf,
 };
 pub use devices::{
     AuthSet, AuthSetStatus, Count, Device, DeviceStatus, NewAuthSetStatus, Preauthorized,
 };
 pub use inventory::{
     Filter, FilterAttribute, GroupOf, InventoryDevice, Search, SelectAttribute, Sort, Updated,
+};
+pub use rollout::{
+    MaintenanceWindow, NewFilter, NewPhase, NewRollout, NewStandingOrder, Phase, PhaseState, Pin,
+    Rollout, SavedFilter, StandingOrder, StopOnFailures, WaitingDeployment,
 };
 pub use users::{NewToken, NewUser, Token, UpdatedUser, User};

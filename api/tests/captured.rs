@@ -99,6 +99,6 @@ fn what_operators_send_and_get() {
 #[test]
 fn what_a_new_deployment_asks_for_beyond_this_version_is_seen() {
     let new: NewDeployment =
-        check(r#"{"name":"n","artifact_name":"a","devices":["d"],"phases":[{"batch_size":10}]}"#);
-    assert!(new.unknown.contains_key("phases"));
+        check(r#"{"name":"n","artifact_name":"a","devices":["d"],"autogenerate_delta":true}"#);
+    assert!(new.unknown.contains_key("autogenerate_delta"));
 }

@@ -55,6 +55,8 @@ pub struct Settings {
     pub max_artifact_size: u64,
     /// Downloads at once; more devices are told to come later. Without a limit if absent.
     pub max_downloads: Option<u64>,
+    /// After how many failures an artifact is not offered to a device again; 0 for never.
+    pub quarantine: u64,
     /// Which signatures artifacts must have.
     pub verification: Verification,
     /// The address in links, if not the one that the device itself used: `https://updates.example.com`.
@@ -66,6 +68,9 @@ pub struct Settings {
 /// Uploads at once. Each may need 64 MiB for a decompressor.
 pub const UPLOADS: usize = 4;
 
+/// Failures of an artifact on a device that are enough: one may be chance, two bad luck.
+pub const QUARANTINE: u64 = 3;
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -73,6 +78,7 @@ impl Default for Settings {
             max_pending: 100_000,
             max_artifact_size: 10 << 30,
             max_downloads: None,
+            quarantine: QUARANTINE,
             verification: Verification::off(),
             public_url: None,
             authority: None,

@@ -10,8 +10,10 @@ use log::LevelFilter;
 
 use crate::admin::client::Target;
 use crate::admin::output::Output;
-use crate::admin::{artifacts, deployments, devices, groups, tokens, users};
-use crate::app::Settings;
+use crate::admin::{
+    artifacts, deployments, devices, filters, groups, standing_orders, tokens, users,
+};
+use crate::app::{QUARANTINE, Settings};
 use crate::assembly::Rates;
 use crate::exit::{Because, EXIT_CODES, Exit};
 use crate::log_output::LogFormat;
@@ -41,13 +43,15 @@ Examples:
   tandem-server token create ci --data /var/lib/tandem-server
   tandem-server artifact upload release-2.mender --server https://updates.example.com --token TOKEN
   tandem-server deployment create release-2 --group beta --server https://updates.example.com --token TOKEN
+  tandem-server deployment create release-2 --all --phase 1 --phase 10%,wait=2h --phase rest,pause --stop-after 3
+  tandem-server group window beta 'mon-fri 22:00 4h Europe/Berlin' --data /var/lib/tandem-server
   tandem-server backup /backup/today --data /var/lib/tandem-server
 
 Exit codes:
   0  done
   1  not done
   2  called in a wrong way
-  3  there is no such user, token, device, artifact, deployment or group
+  3  there is no such user, token, device, artifact, deployment, filter or group
   4  the server cannot be reached, or its certificate is not trusted
   5  the server does not allow it: no token, a wrong one, or one that is no longer good";
 
@@ -74,7 +78,7 @@ pub enum Verb {
         #[command(flatten)]
         place: Place,
     },
-    /// Devices: list, show, accept, reject, decommission, preauthorize
+    /// Devices: list, show, accept, reject, decommission, preauthorize, pin, unpin
     Device {
         /// What exactly
         #[command(subcommand)]
@@ -83,11 +87,29 @@ pub enum Verb {
         #[command(flatten)]
         place: Place,
     },
-    /// Groups of devices: list, devices, add, remove, delete
+    /// Groups of devices: list, devices, add, remove, delete, window
     Group {
         /// What exactly
         #[command(subcommand)]
         verb: groups::Verb,
+        /// Where
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Saved filters, which are dynamic groups: create, list, delete
+    Filter {
+        /// What exactly
+        #[command(subcommand)]
+        verb: filters::Verb,
+        /// Where
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Standing orders, always the newest release with a tag: create, list, delete
+    Order {
+        /// What exactly
+        #[command(subcommand)]
+        verb: standing_orders::Verb,
         /// Where
         #[command(flatten)]
         place: Place,
@@ -101,7 +123,7 @@ pub enum Verb {
         #[command(flatten)]
         place: Place,
     },
-    /// Deployments: create, list, show, abort, logs
+    /// Deployments: create, list, show, pause, resume, advance, retry, abort, logs
     Deployment {
         /// What exactly
         #[command(subcommand)]
@@ -199,6 +221,9 @@ pub struct ServeArgs {
     /// Downloads at once; further devices are told to come later. Without a limit if not given
     #[arg(long, value_name = "NUMBER")]
     max_downloads: Option<u64>,
+    /// Failures after which an artifact is not offered to a device again but by force; 0 for never
+    #[arg(long, value_name = "FAILURES", default_value_t = QUARANTINE)]
+    quarantine: u64,
     /// Connections at once
     #[arg(long, value_name = "NUMBER", default_value_t = 16_384)]
     max_connections: usize,
@@ -224,6 +249,7 @@ impl ServeArgs {
             max_pending: self.max_pending,
             max_artifact_size: self.max_artifact_size.saturating_mul(1 << 20),
             max_downloads: self.max_downloads,
+            quarantine: self.quarantine,
             public_url: self.public_url,
             ..Settings::default()
         };

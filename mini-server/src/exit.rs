@@ -26,7 +26,7 @@ Exit codes:
   0  done
   1  not done
   2  called in a wrong way
-  3  there is no such user, token, device, artifact, deployment or group
+  3  there is no such user, token, device, artifact, deployment, filter or group
   4  the server cannot be reached, or its certificate is not trusted
   5  the server does not allow it: no token, a wrong one, or one that is no longer good";
 

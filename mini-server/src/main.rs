@@ -8,7 +8,9 @@ use clap::error::ErrorKind;
 use log::{LevelFilter, error};
 use tandem_server::admin::client::Client;
 use tandem_server::admin::output::Output;
-use tandem_server::admin::{artifacts, backup, deployments, devices, groups, tokens, users};
+use tandem_server::admin::{
+    artifacts, backup, deployments, devices, filters, groups, standing_orders, tokens, users,
+};
 use tandem_server::cli::{Cli, Place, Verb, data, output};
 use tandem_server::exit::{self, Exit};
 use tandem_server::{log_output, serve};
@@ -64,6 +66,18 @@ async fn run(verb: Verb) -> Result<()> {
         Verb::Group { verb, place } => {
             with(place, async |client, output| {
                 groups::run(verb, client, output).await
+            })
+            .await
+        }
+        Verb::Filter { verb, place } => {
+            with(place, async |client, output| {
+                filters::run(verb, client, output).await
+            })
+            .await
+        }
+        Verb::Order { verb, place } => {
+            with(place, async |client, output| {
+                standing_orders::run(verb, client, output).await
             })
             .await
         }

@@ -8,13 +8,14 @@ use crate::device_api::{
     auth_request, deployment_status, download, inventory as own_inventory, log_upload, next,
 };
 use crate::management::{
-    artifacts, deployment_devices, deployments, devices, groups, inventory, login, monitor,
-    releases, tags, tokens, upload, users,
+    artifacts, deployment_devices, deployments, devices, filters, groups, inventory, login,
+    monitor, pins, releases, rollouts, standing_orders, tags, tokens, upload, users,
 };
 use crate::surface::Surface;
 use crate::web::{
-    assets, deployment, deployments as deployment_list, device, devices as device_list, events,
-    new_deployment, overview, people, release, releases as release_list, settings, sign_in, start,
+    assets, deployment, deployments as deployment_list, device, device_log, devices as device_list,
+    events, new_deployment, overview, people, release, releases as release_list, settings, sign_in,
+    standing, start,
 };
 
 const GET: Method = Method::GET;
@@ -115,6 +116,25 @@ pub fn surface() -> Surface {
         .on(GET,    "/api/management/v1/deployments/deployments/{id}/devices/{device}/log", Person(Admin), deployment_devices::log)
         .on(GET,    "/api/management/v1/deployments/deployments/devices/{device}",         Person(Admin), deployment_devices::history)
         .on(DELETE, "/api/management/v1/deployments/deployments/devices/{device}",         Person(Admin), deployment_devices::abort)
+        .on(POST,   "/api/management/v2/deployments/deployments",                          Person(Admin), deployments::post)
+        .on(POST,   "/api/management/v1/deployments/deployments/{id}/pause",               Person(Admin), rollouts::pause)
+        .on(POST,   "/api/management/v1/deployments/deployments/{id}/resume",              Person(Admin), rollouts::resume)
+        .on(POST,   "/api/management/v1/deployments/deployments/{id}/advance",             Person(Admin), rollouts::advance)
+        .on(POST,   "/api/management/v1/deployments/deployments/{id}/retry",               Person(Admin), rollouts::retry)
+        .on(GET,    "/api/management/v1/deployments/standing_orders",                      Person(Admin), standing_orders::list)
+        .on(POST,   "/api/management/v1/deployments/standing_orders",                      Person(Admin), standing_orders::post)
+        .on(DELETE, "/api/management/v1/deployments/standing_orders/{id}",                 Person(Admin), standing_orders::delete)
+        .on(GET,    "/api/management/v1/deployments/devices/{id}/waiting",                 Person(Admin), deployment_devices::waiting)
+        .on(GET,    "/api/management/v1/deployments/devices/{id}/pin",                     Person(Admin), pins::get)
+        .on(PUT,    "/api/management/v1/deployments/devices/{id}/pin",                     Person(Admin), pins::put)
+        .on(DELETE, "/api/management/v1/deployments/devices/{id}/pin",                     Person(Admin), pins::delete)
+        .on(GET,    "/api/management/v1/deployments/groups/{name}/maintenance_window",     Person(Admin), pins::get_window)
+        .on(PUT,    "/api/management/v1/deployments/groups/{name}/maintenance_window",     Person(Admin), pins::put_window)
+        .on(DELETE, "/api/management/v1/deployments/groups/{name}/maintenance_window",     Person(Admin), pins::delete_window)
+        .on(GET,    "/api/management/v2/inventory/filters",                                Person(Admin), filters::list)
+        .on(POST,   "/api/management/v2/inventory/filters",                                Person(Admin), filters::post)
+        .on(GET,    "/api/management/v2/inventory/filters/{id}",                           Person(Admin), filters::get)
+        .on(DELETE, "/api/management/v2/inventory/filters/{id}",                           Person(Admin), filters::delete)
         // Pages
         .on(GET,    "/sign-in",                                                            Visitor, sign_in::get)
         .on(POST,   "/sign-in",                                                            Visitor, sign_in::post)
@@ -128,13 +148,14 @@ pub fn surface() -> Surface {
         .on(POST,   "/devices",                                                            Browser(Admin), device_list::post)
         .on(GET,    "/devices/{id}",                                                       Browser(Admin), device::get)
         .on(POST,   "/devices/{id}",                                                       Browser(Admin), device::post)
-        .on(GET,    "/devices/{id}/logs/{deployment}",                                     Browser(Admin), device::log)
+        .on(GET,    "/devices/{id}/logs/{deployment}",                                     Browser(Admin), device_log::get)
         .on(GET,    "/releases",                                                           Browser(Admin), release_list::get)
         .on_untimed(POST, "/releases",                                                     Browser(Admin), release_list::post)
         .on(GET,    "/releases/{id}",                                                      Browser(Admin), release::get)
         .on(POST,   "/releases/{id}",                                                      Browser(Admin), release::post)
         .on(GET,    "/releases/{id}/download",                                             Browser(Admin), release::download)
         .on(GET,    "/deployments",                                                        Browser(Admin), deployment_list::get)
+        .on(POST,   "/deployments",                                                        Browser(Admin), standing::post)
         .on(GET,    "/deployments/new",                                                    Browser(Admin), new_deployment::get)
         .on(POST,   "/deployments/new",                                                    Browser(Admin), new_deployment::post)
         .on(GET,    "/deployments/{id}",                                                   Browser(Admin), deployment::get)

@@ -32,8 +32,9 @@ pub struct DeviceSession {
     /// How often it has asked.
     pub due: Due,
     generation: i64,
-    /// The count of deployments at which there was nothing for it to do.
+    /// The count of deployments at which there was nothing for it to do, and until when, ms.
     idle_at: AtomicU64,
+    idle_until: AtomicI64,
     last_heard: AtomicI64,
     noted: AtomicBool,
     over: AtomicBool,
@@ -121,6 +122,7 @@ impl Sessions {
             due: Due::default(),
             generation: found.generation,
             idle_at: AtomicU64::new(0),
+            idle_until: AtomicI64::new(0),
             last_heard: AtomicI64::new(0),
             noted: AtomicBool::new(false),
             over: AtomicBool::new(false),
@@ -197,9 +199,10 @@ impl Sessions {
         self.deployments.load(Ordering::Acquire)
     }
 
-    /// Whether it is known that there is nothing for the device to do.
-    pub fn is_idle(&self, session: &DeviceSession) -> bool {
+    /// Whether it is known that there is nothing for the device to do at `now`, ms.
+    pub fn is_idle(&self, session: &DeviceSession, now: i64) -> bool {
         session.idle_at.load(Ordering::Acquire) == self.deployments()
+            && now < session.idle_until.load(Ordering::Acquire)
     }
 
     /// The device was heard from, ms.
@@ -244,8 +247,10 @@ impl Sessions {
 }
 
 impl DeviceSession {
-    /// When there were so many deployments there was nothing for the device to do.
-    pub fn set_idle(&self, deployments: u64) {
+    /// When there were so many deployments there was nothing for the device to do before `until`, ms.
+    pub fn set_idle(&self, deployments: u64, until: i64) {
+        // Whoever reads between the two finds a count that is not the one of now, or asks in vain once.
+        self.idle_until.store(until, Ordering::Release);
         self.idle_at.store(deployments, Ordering::Release);
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::management::Artifact;
+use crate::management::{Artifact, Filter, NewRollout, Phase, Rollout};
 use crate::status::DeploymentStatus;
 use crate::timestamp::Timestamp;
 
@@ -27,6 +27,18 @@ pub struct NewDeployment {
     /// Also to devices that have an artifact of this name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub force_installation: bool,
+    /// To the devices of this saved filter, also to those that come to fit it later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter_id: Option<String>,
+    /// Also to devices that come to be among those it is for later: accepted, or put into the group.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub continuous: bool,
+    /// With `filter_id` or `continuous`: no further devices join when it has so many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_devices: Option<u64>,
+    /// How it is to go through its devices.
+    #[serde(flatten)]
+    pub rollout: NewRollout,
     /// What this version does not know. A server that would ignore some of it must refuse instead.
     #[serde(flatten)]
     pub unknown: BTreeMap<String, Value>,
@@ -67,6 +79,39 @@ pub struct Deployment {
     /// Counts by status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statistics: Option<Statistics>,
+    /// One after the other; all at once if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<Phase>,
+    /// How often a device on which it fails is given it again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retries: u32,
+    /// What devices must fulfil to get it, if it is for a filter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<DeploymentFilter>,
+    /// How it goes at this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+/// The filter of a deployment, as it was when the deployment was made.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeploymentFilter {
+    /// Identifies it; it may be gone meanwhile.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    /// What it was called.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// All of these have to hold.
+    pub terms: Vec<Filter>,
 }
 
 /// How far a deployment is.

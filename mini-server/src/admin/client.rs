@@ -164,6 +164,16 @@ impl Client {
             .map(ToOwned::to_owned))
     }
 
+    /// Has something made of JSON; its identifier.
+    ///
+    /// # Errors
+    /// As for [`send_json`](Self::send_json).
+    pub async fn make(&mut self, path: &str, body: &impl Serialize) -> Result<String> {
+        let location = self.send_json(Method::POST, path, body).await?;
+        let location = location.unwrap_or_default();
+        Ok(location.rsplit('/').next().unwrap_or_default().to_owned())
+    }
+
     /// Sends JSON; the answer, read as text.
     ///
     /// # Errors

@@ -5,11 +5,14 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::json;
 use tandem_api::DeploymentStatus;
-use tandem_api::management::{Deployment, DeviceDeployment, NewDeployment};
+use tandem_api::management::{Deployment, DeviceDeployment, NewDeployment, PhaseState};
 
 use super::client::{Client, escape};
 use super::devices::find;
-use super::output::{Output, Table, inert_lines, print};
+use super::filters;
+use super::output::{Output, Table, inert, inert_lines, print};
+use super::rollout_args::RolloutArgs;
+use crate::rollout::phase_text;
 
 const PATH: &str = "/api/management/v1/deployments/deployments";
 
@@ -26,9 +29,18 @@ pub enum Verb {
         /// What to call the deployment; the name of the artifact without this
         #[arg(long)]
         name: Option<String>,
-        /// Also to devices that have an artifact of this name
+        /// Also to devices that have an artifact of this name, or on which it has failed too often
         #[arg(long)]
         force: bool,
+        /// Also to devices that come to be among them later
+        #[arg(long, conflicts_with = "devices")]
+        continuous: bool,
+        /// No further devices join when it has so many
+        #[arg(long, value_name = "DEVICES")]
+        max_devices: Option<u64>,
+        /// How it goes through the devices
+        #[command(flatten)]
+        rollout: Box<RolloutArgs>,
     },
     /// List deployments, the newest first
     List {
@@ -38,6 +50,29 @@ pub enum Verb {
     },
     /// Show how a deployment goes on each device
     Show {
+        /// Which one
+        deployment: String,
+    },
+    /// Have no further device begin, until `resume`
+    Pause {
+        /// Which one
+        deployment: String,
+        /// Why, for people
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Let a deployment go on: one that was paused, stopped itself, or waits before its next phase
+    Resume {
+        /// Which one
+        deployment: String,
+    },
+    /// Have the next phase begin, whatever it waits for
+    Advance {
+        /// Which one
+        deployment: String,
+    },
+    /// Deploy again to the devices on which a deployment failed
+    Retry {
         /// Which one
         deployment: String,
     },
@@ -66,6 +101,9 @@ pub struct Targets {
     /// To all accepted devices of this group
     #[arg(long)]
     group: Option<String>,
+    /// To all accepted devices that fulfil this saved filter (name or identifier), also those that come to later
+    #[arg(long)]
+    filter: Option<String>,
     /// To all accepted devices
     #[arg(long)]
     all: bool,
@@ -82,7 +120,14 @@ pub async fn run(verb: Verb, client: &mut Client, output: Output) -> Result<()> 
             targets,
             name,
             force,
+            continuous,
+            max_devices,
+            rollout,
         } => {
+            let filter_id = match &targets.filter {
+                Some(filter) => Some(filters::find(client, filter).await?),
+                None => None,
+            };
             let mut devices = Vec::new();
             for device in &targets.devices {
                 devices.push(find(client, device).await?.id);
@@ -93,17 +138,17 @@ pub async fn run(verb: Verb, client: &mut Client, output: Output) -> Result<()> 
                 devices,
                 all_devices: targets.all,
                 force_installation: force,
+                filter_id,
+                continuous,
+                max_devices,
+                rollout: rollout.to_wire()?,
                 ..NewDeployment::default()
             };
             let path = match &targets.group {
                 Some(group) => format!("{PATH}/group/{}", escape(group)),
                 None => PATH.to_owned(),
             };
-            let location = client
-                .send_json(Method::POST, &path, &new)
-                .await?
-                .unwrap_or_default();
-            let id = location.rsplit('/').next().unwrap_or_default();
+            let id = client.make(&path, &new).await?;
             output.done(&json!({"id": id}), &format!("made {id}"))
         }
         Verb::List { status } => {
@@ -121,6 +166,29 @@ pub async fn run(verb: Verb, client: &mut Client, output: Output) -> Result<()> 
             let both = json!({"deployment": deployment, "devices": devices});
             output.show(&both, |_| show(&deployment, &devices))
         }
+        Verb::Pause { deployment, reason } => {
+            let body = json!({"reason": reason});
+            word(client, output, &deployment, "pause", "paused", &body).await
+        }
+        Verb::Resume { deployment } => {
+            word(client, output, &deployment, "resume", "resumed", &json!({})).await
+        }
+        Verb::Advance { deployment } => {
+            word(
+                client,
+                output,
+                &deployment,
+                "advance",
+                "advanced",
+                &json!({}),
+            )
+            .await
+        }
+        Verb::Retry { deployment } => {
+            let path = format!("{PATH}/{}/retry", escape(&deployment));
+            let id = client.make(&path, &json!({})).await?;
+            output.done(&json!({"id": id}), &format!("made {id}"))
+        }
         Verb::Abort { deployment } => {
             let path = format!("{PATH}/{}/status", escape(&deployment));
             client
@@ -133,6 +201,22 @@ pub async fn run(verb: Verb, client: &mut Client, output: Output) -> Result<()> 
         }
         Verb::Logs { deployment, device } => logs(client, output, &deployment, device).await,
     }
+}
+
+/// Has a person's word followed.
+async fn word(
+    client: &mut Client,
+    output: Output,
+    deployment: &str,
+    action: &str,
+    done: &str,
+    body: &serde_json::Value,
+) -> Result<()> {
+    let path = format!("{PATH}/{}/{action}", escape(deployment));
+    client.send_json(Method::POST, &path, body).await?;
+    let mut said = serde_json::Map::new();
+    said.insert(done.to_owned(), deployment.into());
+    output.done(&said.into(), &format!("{done} {deployment}"))
 }
 
 async fn logs(
@@ -208,6 +292,16 @@ fn count(deployment: &Deployment, status: DeploymentStatus) -> String {
 
 fn show(deployment: &Deployment, devices: &[DeviceDeployment]) -> String {
     let mut text = list(std::slice::from_ref(deployment));
+    if !deployment.phases.is_empty() {
+        text.push_str(&format!("\n{}", phases(deployment)));
+    }
+    let holding = deployment
+        .rollout
+        .as_ref()
+        .and_then(|rollout| rollout.holding.as_deref());
+    if let Some(holding) = holding {
+        text.push_str(&format!("\nno device begins now: {}\n", inert(holding)));
+    }
     let mut table = Table::new(&["DEVICE", "STATUS", "SINCE", "UNTIL", "LOG", "WHAT"]);
     for device in devices {
         table.row([
@@ -230,4 +324,23 @@ fn show(deployment: &Deployment, devices: &[DeviceDeployment]) -> String {
         text.push_str(&format!("{waiting} devices have not asked for it yet\n"));
     }
     text
+}
+
+fn phases(deployment: &Deployment) -> String {
+    let mut table = Table::new(&["PHASE", "STATE", "BEGUN", "OF", "DEVICES"]);
+    for (number, phase) in (1_usize..).zip(&deployment.phases) {
+        table.row([
+            number.to_string(),
+            match phase.state {
+                PhaseState::Waiting => "waiting",
+                PhaseState::Current => "current",
+                PhaseState::Past => "past",
+            }
+            .to_owned(),
+            phase.device_count.to_string(),
+            phase.size.map(|size| size.to_string()).unwrap_or_default(),
+            phase_text::describe(&phase.made),
+        ]);
+    }
+    table.render()
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use tandem_api::device::AttributeValue;
 use tandem_api::management::{
     AuthSet, AuthSetStatus, Device, DeviceHistory, DeviceStatus, InventoryDevice, NewAuthSetStatus,
-    Preauthorized,
+    Pin, Preauthorized, WaitingDeployment,
 };
 
 use super::client::{Client, escape};
@@ -57,6 +57,18 @@ pub enum Verb {
         #[arg(required = true)]
         devices: Vec<String>,
     },
+    /// Have a device stay with a release: it is given no other
+    Pin {
+        /// Which one
+        device: String,
+        /// The name of the release
+        release: String,
+    },
+    /// Have a device take again what it is given
+    Unpin {
+        /// Which one
+        device: String,
+    },
     /// Let a device in that has not come yet
     Preauthorize {
         /// The whole identity, exactly as the device will send it: KEY=VALUE, several times
@@ -69,6 +81,10 @@ pub enum Verb {
         #[arg(long)]
         force: bool,
     },
+}
+
+fn pin_path(device: &str) -> String {
+    format!("/api/management/v1/deployments/devices/{device}/pin")
 }
 
 /// Does it.
@@ -126,6 +142,18 @@ pub async fn run(verb: Verb, client: &mut Client, output: Output) -> Result<()> 
             let sentence = format!("decommissioned {}", gone.join(", "));
             output.done(&json!({"decommissioned": gone}), &sentence)
         }
+        Verb::Pin { device, release } => {
+            let id = find(client, &device).await?.id;
+            let pin = Pin { release };
+            client.send_json(Method::PUT, &pin_path(&id), &pin).await?;
+            let sentence = format!("{id} stays with {}", pin.release);
+            output.done(&json!({"id": id, "release": pin.release}), &sentence)
+        }
+        Verb::Unpin { device } => {
+            let id = find(client, &device).await?.id;
+            client.delete(&pin_path(&id)).await?;
+            output.done(&json!({"id": id}), &format!("{id} takes what it is given"))
+        }
         Verb::Preauthorize {
             identity,
             key,
@@ -138,11 +166,7 @@ pub async fn run(verb: Verb, client: &mut Client, output: Output) -> Result<()> 
                 pubkey,
                 force,
             };
-            let location = client
-                .send_json(Method::POST, PATH, &new)
-                .await?
-                .unwrap_or_default();
-            let id = location.rsplit('/').next().unwrap_or_default();
+            let id = client.make(PATH, &new).await?;
             output.done(&json!({"id": id}), &format!("expecting {id}"))
         }
     }
@@ -234,7 +258,13 @@ async fn show(client: &mut Client, output: Output, wanted: &str) -> Result<()> {
         .await?;
     let path = format!("/api/management/v1/deployments/deployments/devices/{id}");
     let history: Vec<DeviceHistory> = client.get(&path).await?;
-    let all = json!({"device": device, "inventory": inventory, "deployments": history});
+    let path = format!("/api/management/v1/deployments/devices/{id}");
+    let waiting: Vec<WaitingDeployment> = client.get(&format!("{path}/waiting")).await?;
+    let pin: Value = client.get(&format!("{path}/pin")).await?;
+    let pinned = pin.get("release").cloned().unwrap_or_default();
+    let all = json!({
+        "device": device, "inventory": inventory, "deployments": history, "waiting": waiting, "pinned": pinned,
+    });
     if output == Output::Json {
         return output.show(&all, |_| String::new());
     }
@@ -244,6 +274,9 @@ async fn show(client: &mut Client, output: Output, wanted: &str) -> Result<()> {
         device.status,
         inert(&identity(&device.identity_data))
     );
+    if let Some(release) = pinned.as_str() {
+        text.push_str(&format!("pinned    {}\n", inert(release)));
+    }
     let mut keys = Table::new(&["KEY", "STATUS", "SINCE", "SHA-256 OF THE KEY"]);
     for set in &device.auth_sets {
         let print = fingerprint(&set.pubkey);
@@ -271,6 +304,13 @@ async fn show(client: &mut Client, output: Output, wanted: &str) -> Result<()> {
                 one.device.created.to_string(),
                 one.device.substate.clone().unwrap_or_default(),
             ]);
+        }
+        text.push_str(&format!("\n{}", table.render()));
+    }
+    if !waiting.is_empty() {
+        let mut table = Table::new(&["STILL TO COME", "ARTIFACT", "WHY NOT YET"]);
+        for one in waiting {
+            table.row([one.deployment_id, one.artifact_name, one.reason]);
         }
         text.push_str(&format!("\n{}", table.render()));
     }

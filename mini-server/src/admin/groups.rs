@@ -4,11 +4,12 @@ use anyhow::Result;
 use clap::Subcommand;
 use http::Method;
 use serde_json::json;
-use tandem_api::management::Updated;
+use tandem_api::management::{MaintenanceWindow, Updated};
 
 use super::client::{Client, escape};
 use super::devices::find;
 use super::output::{Output, Table};
+use crate::rollout::Window;
 
 const PATH: &str = "/api/management/v1/inventory/groups";
 
@@ -37,6 +38,13 @@ pub enum Verb {
         /// Which devices, as above
         #[arg(required = true)]
         devices: Vec<String>,
+    },
+    /// Say when devices of a group may be given something: "mon-fri 22:00 4h Europe/Berlin", or `always`
+    Window {
+        /// Which group
+        group: String,
+        /// When; without this it is shown
+        when: Option<String>,
     },
     /// Take all devices out of a group, which then is no more
     Delete {
@@ -69,9 +77,49 @@ pub async fn run(verb: Verb, client: &mut Client, output: Output) -> Result<()> 
             let ids = ids(client, &devices).await?;
             change(client, output, Method::DELETE, &group, &ids, "removed from").await
         }
+        Verb::Window { group, when } => window(client, output, &group, when).await,
         Verb::Delete { group } => {
             client.delete(&format!("{PATH}/{}", escape(&group))).await?;
             output.done(&json!({"deleted": group}), &format!("{group} is no more"))
+        }
+    }
+}
+
+async fn window(
+    client: &mut Client,
+    output: Output,
+    group: &str,
+    when: Option<String>,
+) -> Result<()> {
+    let path = format!(
+        "/api/management/v1/deployments/groups/{}/maintenance_window",
+        escape(group)
+    );
+    match when.as_deref() {
+        None => {
+            let window: MaintenanceWindow = client.get(&path).await?;
+            output.show(&window, |window| match Window::from_wire(window) {
+                Ok(window) => format!("{window}\n"),
+                Err(why) => format!("{why}\n"),
+            })
+        }
+        Some("always") => {
+            client.delete(&path).await?;
+            output.done(
+                &json!({"group": group}),
+                &format!("{group} may be given something always"),
+            )
+        }
+        Some(when) => {
+            let window: Window = when.parse().map_err(anyhow::Error::msg)?;
+            client
+                .send_json(Method::PUT, &path, &window.to_wire())
+                .await?;
+            let sentence = format!("{group} is given something only {window}");
+            output.done(
+                &json!({"group": group, "window": window.to_wire()}),
+                &sentence,
+            )
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::link;
 use crate::query::Query;
 use crate::reply::{Json, Refusal, Result};
 use crate::request::{BaseUrl, Device, JsonBody};
-use crate::rollout::{Answer, Candidate, Open, Provides, answer, choose};
+use crate::rollout::{Answer, Candidate, Open, Prospects, Provides, Turn, answer, choose};
 use crate::sessions::DeviceSession;
 use crate::store::{ArtifactFilter, Finding, Noted, StoredArtifact};
 
@@ -91,31 +91,61 @@ async fn next(
     provides: Provides,
 ) -> Result {
     let name = check(&provides)?.to_owned();
-    if app.sessions.is_idle(device) {
+    let time = now().millis();
+    if app.sessions.is_idle(device, time) {
         return nothing();
     }
     // Counted before it is looked up: a deployment that is made meanwhile is seen at the next request.
     let deployments = app.sessions.deployments();
     let prospects = app.store.prospects(device.device).await?;
-    let Some(open) = choose(&prospects) else {
-        device.set_idle(deployments);
-        return nothing();
+    let open = match choose(&prospects, time) {
+        Turn::Take(open) => open,
+        Turn::Wait(until) => {
+            if let Some(until) = until {
+                device.set_idle(deployments, until);
+            }
+            return nothing();
+        }
     };
     let filter = ArtifactFilter {
         names: vec![open.artifact_name.clone()],
         ..ArtifactFilter::default()
     };
     let artifacts = app.store.artifacts(&filter).await?;
-    let candidates: Vec<Candidate> = artifacts.iter().map(Candidate::from).collect();
-    match answer(open, &provides, &candidates) {
+    let candidates = candidates(app, device, open, &artifacts).await?;
+    match answer(open, prospects.pinned.as_deref(), &provides, &candidates) {
         Answer::Offer { artifact } => {
             let Some(artifact) = artifacts.into_iter().find(|one| one.id == artifact) else {
                 return nothing();
             };
-            offer(app, device, base, open, artifact, name).await
+            offer(app, device, base, &prospects, open, artifact, name).await
         }
         Answer::Settle { status, reason } => settle(app, device, open, status, reason, name).await,
     }
+}
+
+/// The artifacts that the device may get; what failed on it too often is in quarantine, unless it is to get it by force
+/// or is at it.
+async fn candidates(
+    app: &App,
+    device: &DeviceSession,
+    open: &Open,
+    artifacts: &[StoredArtifact],
+) -> Result<Vec<Candidate>> {
+    let mut candidates: Vec<Candidate> = artifacts.iter().map(Candidate::from).collect();
+    let limit = app.settings.quarantine;
+    if open.status.is_none() && !open.forced && limit > 0 {
+        let failures = app
+            .store
+            .failures_on(device.device, open.deployment)
+            .await?;
+        for one in &mut candidates {
+            one.quarantined = failures
+                .iter()
+                .any(|(id, failures)| *id == one.id && *failures >= limit);
+        }
+    }
+    Ok(candidates)
 }
 
 /// What a device must at least say; the name of the artifact that it has.
@@ -145,10 +175,16 @@ async fn offer(
     app: &App,
     device: &DeviceSession,
     base: &BaseUrl,
+    prospects: &Prospects,
     open: &Open,
     artifact: StoredArtifact,
     found_name: String,
 ) -> Result {
+    // Also who has begun gets nothing outside a window, or is not given another try while it is stopped.
+    if let Some(held) = prospects.hold(open, now().millis()) {
+        debug!(deployment:% = open.deployment, device:% = device.device; "deployment not offered: {held}");
+        return nothing();
+    }
     if app
         .settings
         .max_downloads
@@ -174,6 +210,10 @@ async fn offer(
                 info!(deployment:% = open.deployment, device:% = device.device, artifact:% = artifact.name; "deployment offered");
             }
             Noted::Gone => return nothing(),
+            Noted::Held(held) => {
+                debug!(deployment:% = open.deployment, device:% = device.device; "deployment not offered: {held}");
+                return nothing();
+            }
         }
     }
     let expire = time.plus_millis(link::FOR_DEVICES);

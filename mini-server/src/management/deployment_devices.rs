@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use http::{StatusCode, header};
 use tandem_api::Timestamp;
-use tandem_api::management::{Artifact, DeviceDeployment, DeviceHistory};
+use tandem_api::management::{Artifact, DeviceDeployment, DeviceHistory, WaitingDeployment};
 
 use crate::access::Operator;
 use crate::app::App;
@@ -125,6 +125,26 @@ pub async fn history(
 pub async fn abort(State(app): State<Arc<App>>, _: Operator, Params(device): Params<Id>) -> Result {
     app.store.abort_for_device(device, now().millis()).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `GET /api/management/v1/deployments/devices/{id}/waiting`: what the device has not begun, and why not. Our own.
+pub async fn waiting(
+    State(app): State<Arc<App>>,
+    _: Operator,
+    Params(device): Params<Id>,
+) -> Result {
+    let prospects = app.store.prospects(device).await?;
+    let waiting: Vec<WaitingDeployment> = prospects
+        .waiting(now().millis())
+        .into_iter()
+        .map(|(open, reason)| WaitingDeployment {
+            deployment_id: open.deployment.to_string(),
+            name: open.name.clone(),
+            artifact_name: open.artifact_name.clone(),
+            reason,
+        })
+        .collect();
+    Ok(Json(waiting).into_response())
 }
 
 fn filter(query: &Query) -> Result<Option<StatusFilter>> {

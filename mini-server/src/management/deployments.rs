@@ -10,7 +10,8 @@ use log::info;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tandem_api::management::{
-    Deployment, DeploymentState, NewDeployment, Statistics, StatisticsOf,
+    Deployment, DeploymentFilter as DeploymentTarget, DeploymentState, NewDeployment, Statistics,
+    StatisticsOf,
 };
 use tandem_api::{DeploymentStatus, Timestamp};
 
@@ -18,6 +19,7 @@ use crate::access::Operator;
 use crate::app::App;
 use crate::clock::now;
 use crate::management::groups::check_name;
+use crate::management::rollouts::{phases, rollout, to_make};
 use crate::paging::Page;
 use crate::query::Query;
 use crate::reply::{Json, Refusal, Result};
@@ -31,23 +33,18 @@ pub(super) const ACTIVE: [DeploymentState; 2] =
     [DeploymentState::Pending, DeploymentState::InProgress];
 
 /// What Mender's paid servers know and this version does not; to do as if would be worse than to refuse.
-const UNSUPPORTED: [&str; 6] = [
-    "autogenerate_delta",
-    "filter_id",
-    "max_devices",
-    "phases",
-    "retries",
-    "update_control_map",
-];
+const UNSUPPORTED: [&str; 2] = ["autogenerate_delta", "update_control_map"];
 
-/// `POST /api/management/v1/deployments/deployments`
+/// `POST /api/management/v1/deployments/deployments`, and v2
 pub async fn post(
     State(app): State<Arc<App>>,
     _: Operator,
     JsonBody(new): JsonBody<NewDeployment>,
 ) -> Result {
-    let targets = match (new.devices.is_empty(), new.all_devices) {
-        (false, false) => {
+    let targets = match (&new.filter_id, new.devices.as_slice(), new.all_devices) {
+        (Some(id), [], false) => Targets::Filter(filter_of(&app, id).await?),
+        (None, [], true) => Targets::All,
+        (None, [_, ..], false) => {
             let ids = new
                 .devices
                 .iter()
@@ -55,15 +52,35 @@ pub async fn post(
                 .collect::<Result<Vec<Id>, _>>();
             Targets::Devices(ids.map_err(|_| Refusal::bad_request("ID is not a valid UUID"))?)
         }
-        (true, true) => Targets::All,
-        (true, false) => return Err(Refusal::bad_request("devices or all_devices must be given")),
-        (false, true) => {
+        (None, [], false) => {
             return Err(Refusal::bad_request(
-                "devices and all_devices exclude each other",
+                "devices, all_devices or filter_id must be given",
+            ));
+        }
+        (_, _, _) => {
+            return Err(Refusal::bad_request(
+                "devices, all_devices and filter_id exclude each other",
             ));
         }
     };
     create(&app, new, targets).await
+}
+
+/// A saved filter as a deployment keeps it.
+///
+/// # Errors
+/// A refusal if there is no such filter.
+pub(super) async fn filter_of(app: &App, id: &str) -> Result<DeploymentTarget> {
+    let id: Id = id
+        .parse()
+        .map_err(|_| Refusal::bad_request("ID is not a valid UUID"))?;
+    let filter = app.store.filter(id).await?;
+    let filter = filter.ok_or_else(|| Refusal::unprocessable("there is no such filter"))?;
+    Ok(DeploymentTarget {
+        id: filter.id.to_string(),
+        name: filter.name,
+        terms: filter.terms,
+    })
 }
 
 /// `POST /api/management/v1/deployments/deployments/group/{name}`
@@ -73,7 +90,7 @@ pub async fn post_group(
     Params(group): Params<String>,
     JsonBody(new): JsonBody<NewDeployment>,
 ) -> Result {
-    if !new.devices.is_empty() || new.all_devices {
+    if !new.devices.is_empty() || new.all_devices || new.filter_id.is_some() {
         return Err(Refusal::bad_request(
             "a deployment to a group has no devices of its own",
         ));
@@ -89,13 +106,7 @@ async fn create(app: &App, new: NewDeployment, targets: Targets) -> Result {
     {
         return Err(Refusal::unprocessable(format!("{field} is not supported")));
     }
-    let to_make = DeploymentToMake {
-        name: new.name,
-        artifact_name: new.artifact_name,
-        forced: new.force_installation,
-        targets,
-    };
-    let id = make(app, to_make).await?;
+    let id = make(app, to_make(new, targets)?).await?;
     let location = format!("/api/management/v1/deployments/deployments/{id}");
     Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response())
 }
@@ -126,6 +137,7 @@ pub async fn make(app: &App, new: DeploymentToMake) -> Result<Id> {
         Created::Exists => Err(Refusal::conflict(
             "An active deployment with the same parameters already exists",
         )),
+        Created::Refused(why) => Err(Refusal::bad_request(why)),
     }
 }
 
@@ -339,7 +351,11 @@ fn counters(deployment: &DeploymentRow) -> BTreeMap<DeploymentStatus, u64> {
 /// A deployment as it goes over the wire.
 pub(super) fn show(deployment: DeploymentRow) -> Deployment {
     let status = counters(&deployment);
+    let time = now().millis();
     Deployment {
+        phases: phases(&deployment, time),
+        rollout: Some(rollout(&deployment, time)),
+        retries: deployment.plan.retries,
         id: deployment.id.to_string(),
         name: deployment.name,
         artifact_name: deployment.artifact_name,
@@ -352,6 +368,7 @@ pub(super) fn show(deployment: DeploymentRow) -> Deployment {
         groups: deployment.group.into_iter().collect(),
         kind: "software".to_owned(),
         force_installation: deployment.forced,
+        filter: deployment.filter,
         statistics: Some(Statistics {
             status,
             total_size: deployment.total_size,

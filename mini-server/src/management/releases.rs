@@ -13,6 +13,7 @@ use tandem_api::management::{Release, ReleaseV1};
 
 use crate::access::Operator;
 use crate::app::App;
+use crate::clock::now;
 use crate::management::artifacts::names;
 use crate::paging::{Page, Window};
 use crate::query::Query;
@@ -127,7 +128,7 @@ pub async fn put_tags(
     let tags: BTreeSet<String> = tags.iter().map(|tag| tag.to_lowercase()).collect();
     match app
         .store
-        .set_release_tags(name, tags.into_iter().collect(), ALL_TAGS)
+        .set_release_tags(name, tags.into_iter().collect(), ALL_TAGS, now().millis())
         .await?
     {
         Tagged::Done => Ok(StatusCode::NO_CONTENT.into_response()),

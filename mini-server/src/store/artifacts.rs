@@ -6,6 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row};
 
 use super::devices::{parsed, signed, unsigned};
+use super::standing_orders::follow_all;
 use super::writer::{Change, Topic};
 use super::{Db, Error, Id, Store, Tx};
 use crate::content::Content;
@@ -123,6 +124,7 @@ impl Store {
                     });
                     query.build().execute(tx.connection()).await?;
                 }
+                follow_all(tx, new.modified).await?;
                 tx.changed(Change::Shown(Topic::Releases));
                 Ok(Added::Done)
             })

@@ -9,6 +9,7 @@ use tandem_api::Timestamp;
 use tandem_api::device::{Attribute, AttributeValue};
 
 use super::devices::{parsed, unsigned};
+use super::enrolment::enrol;
 use super::writer::{Change, Topic, Tx};
 use super::{Connection, Db, Error, Id, Store, push_ids};
 use crate::identity::Identity;
@@ -90,6 +91,7 @@ impl Store {
                 }
                 remove(tx, device, owner, &attributes, mode).await?;
                 insert(tx.connection(), device, owner.as_str(), &attributes, now).await?;
+                enrol(tx, device).await?;
                 tx.changed(Change::Shown(Topic::Devices));
                 Ok(Written::Done)
             })

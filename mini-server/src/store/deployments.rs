@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row};
 use tandem_api::DeploymentStatus;
-use tandem_api::management::DeploymentState;
-use tandem_artifact::Sha256;
+use tandem_api::management::{DeploymentFilter as TargetFilter, DeploymentState};
 
-use super::devices::{parsed, signed, unsigned};
-use super::writer::{Change, Topic, Tx};
-use super::{Db, Error, Id, Store, device_deployments, push_ids};
+use super::devices::{parsed, unsigned};
+use super::rollouts::{self, from_json};
+use super::writer::{Change, Topic};
+use super::{Db, Error, Id, Store, push_ids, steps};
 use crate::paging::Window;
-use crate::secret::new_id;
+use crate::rollout::{Plan, Progress};
 
 /// A deployment.
 #[derive(Debug, Clone)]
@@ -43,43 +43,14 @@ pub struct DeploymentRow {
     pub statistics: BTreeMap<DeploymentStatus, u64>,
     /// The artifacts that have its name.
     pub artifacts: Vec<Id>,
-}
-
-/// A deployment to be made.
-#[derive(Debug, Clone)]
-pub struct DeploymentToMake {
-    /// What to call it.
-    pub name: String,
-    /// Which artifact.
-    pub artifact_name: String,
-    /// Whether devices get it that have an artifact of this name.
-    pub forced: bool,
-    /// For which devices.
-    pub targets: Targets,
-}
-
-/// Which devices a deployment is for.
-#[derive(Debug, Clone)]
-pub enum Targets {
-    /// These.
-    Devices(Vec<Id>),
-    /// All that are accepted now.
-    All,
-    /// All that are accepted now and in this group.
-    Group(String),
-}
-
-/// What became of a deployment to be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Created {
-    /// It is made.
-    Done(Id),
-    /// There is no artifact of that name.
-    NoArtifact,
-    /// There is no device for it.
-    NoDevices,
-    /// There is an active one that is the same.
-    Exists,
+    /// What was asked for when it was made.
+    pub plan: Plan,
+    /// How far it is, as far as it matters for who may begin.
+    pub progress: Progress,
+    /// What devices must fulfil, if it is not for some that were named.
+    pub filter: Option<TargetFilter>,
+    /// Whether devices that come to fulfil it join.
+    pub continuous: bool,
 }
 
 /// What became of aborting a deployment.
@@ -122,18 +93,6 @@ pub enum StateFilter {
 }
 
 impl Store {
-    /// Makes a deployment. Its devices are those of now.
-    ///
-    /// # Errors
-    /// Of the database.
-    pub async fn create_deployment(
-        &self,
-        new: DeploymentToMake,
-        now: i64,
-    ) -> Result<Created, Error> {
-        self.write(move |tx| Box::pin(create(tx, new, now))).await
-    }
-
     /// Some of the deployments that fit, and how many there are in all.
     ///
     /// # Errors
@@ -197,9 +156,9 @@ impl Store {
                 if row.try_get::<&str, _>(0)? == DeploymentState::Finished.as_str() {
                     return Ok(Abort::Finished);
                 }
-                device_deployments::abort_all(tx, id, now).await?;
+                steps::abort_all(tx, id, now).await?;
                 sqlx::query(
-                    "UPDATE deployments SET status = 'finished', finished = $2, aborted = 1 WHERE id = $1",
+                    "UPDATE deployments SET status = 'finished', finished = $2, aborted = 1, continuous = 0 WHERE id = $1",
                 )
                 .bind(id.to_string())
                 .bind(now)
@@ -264,98 +223,6 @@ impl Store {
         }
         Ok(())
     }
-}
-
-async fn create(tx: &mut Tx, new: DeploymentToMake, now: i64) -> Result<Created, Error> {
-    let DeploymentToMake {
-        name,
-        artifact_name,
-        forced,
-        targets,
-    } = new;
-    let artifact = sqlx::query("SELECT 1 FROM artifacts WHERE name = $1 LIMIT 1")
-        .bind(&artifact_name)
-        .fetch_optional(tx.connection())
-        .await?;
-    if artifact.is_none() {
-        return Ok(Created::NoArtifact);
-    }
-    let (group, mut devices) = match targets {
-        Targets::Devices(devices) => (None, devices),
-        Targets::All => (None, accepted(tx, None).await?),
-        Targets::Group(group) => {
-            let devices = accepted(tx, Some(&group)).await?;
-            (Some(group), devices)
-        }
-    };
-    devices.sort();
-    devices.dedup();
-    if devices.is_empty() {
-        return Ok(Created::NoDevices);
-    }
-    let id = new_id();
-    let row = sqlx::query("SELECT COALESCE(MAX(sequence), 0) + 1 FROM deployments")
-        .fetch_one(tx.connection())
-        .await?;
-    let sequence: i64 = row.try_get(0)?;
-    let done = sqlx::query(
-        "INSERT INTO deployments (id, sequence, name, artifact_name, group_name, forced, created, status, aborted,
-                                  max_devices, total_size, fingerprint)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending', 0, $8, 0, $9)
-         ON CONFLICT (fingerprint) WHERE finished IS NULL DO NOTHING",
-    )
-    .bind(id.to_string())
-    .bind(sequence)
-    .bind(&name)
-    .bind(&artifact_name)
-    .bind(group)
-    .bind(i64::from(forced))
-    .bind(now)
-    .bind(signed(u64::try_from(devices.len()).unwrap_or(u64::MAX)))
-    .bind(fingerprint(&name, &artifact_name, &devices))
-    .execute(tx.connection())
-    .await?;
-    if done.rows_affected() == 0 {
-        return Ok(Created::Exists);
-    }
-    for chunk in devices.chunks(1000) {
-        let mut query = QueryBuilder::<Db>::new(
-            "INSERT INTO device_deployments (deployment_id, device_id, sequence, open, has_log) ",
-        );
-        query.push_values(chunk, |mut row, device| {
-            row.push_bind(id.to_string())
-                .push_bind(device.to_string())
-                .push_bind(sequence)
-                .push("1, 0");
-        });
-        query.build().execute(tx.connection()).await?;
-    }
-    tx.changed(Change::Deployments);
-    Ok(Created::Done(id))
-}
-
-/// The accepted devices, of a group or all.
-async fn accepted(tx: &mut Tx, group: Option<&str>) -> Result<Vec<Id>, Error> {
-    let rows = sqlx::query(
-        "SELECT id FROM devices WHERE status = 'accepted' AND ($1 IS NULL OR group_name = $1)",
-    )
-    .bind(group)
-    .fetch_all(tx.connection())
-    .await?;
-    rows.iter().map(|row| parsed(row, "id")).collect()
-}
-
-/// The same for two deployments of which one would be in vain.
-fn fingerprint(name: &str, artifact: &str, devices: &[Id]) -> String {
-    let mut sum = Sha256::new();
-    for text in [name, artifact] {
-        sum.update(text.as_bytes());
-        sum.update(&[0]);
-    }
-    for device in devices {
-        sum.update(device.as_bytes());
-    }
-    sum.finish().to_string()
 }
 
 fn push_where(query: &mut QueryBuilder<Db>, filter: &DeploymentFilter) {
@@ -426,5 +293,12 @@ fn deployment(row: &SqliteRow) -> Result<DeploymentRow, Error> {
         total_size: unsigned(row.try_get("total_size")?),
         statistics: BTreeMap::new(),
         artifacts: Vec::new(),
+        plan: rollouts::plan(row)?,
+        progress: rollouts::progress(row)?,
+        filter: row
+            .try_get::<Option<&str>, _>("filter")?
+            .map(from_json)
+            .transpose()?,
+        continuous: row.try_get::<i64, _>("continuous")? != 0,
     })
 }

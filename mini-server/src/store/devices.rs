@@ -9,7 +9,7 @@ use sqlx::{QueryBuilder, Row};
 use tandem_api::management::{AuthSetStatus, DeviceStatus};
 
 use super::writer::{Change, Tx};
-use super::{Connection, Db, Error, Id, Store, device_deployments, push_ids};
+use super::{Connection, Db, Error, Id, Store, enrolment, push_ids, steps};
 use crate::identity::Identity;
 use crate::paging::{Page, Window};
 
@@ -163,7 +163,7 @@ pub(super) async fn remove(tx: &mut Tx, id: Id, now: i64) -> Result<bool, Error>
     let Some(status) = status(tx.connection(), id).await? else {
         return Ok(false);
     };
-    device_deployments::decommission(tx, id, now).await?;
+    steps::decommission(tx, id, now).await?;
     sqlx::query("DELETE FROM devices WHERE id = $1")
         .bind(id.to_string())
         .execute(tx.connection())
@@ -218,6 +218,7 @@ pub(super) async fn refresh_status(tx: &mut Tx, id: Id, now: i64) -> Result<(), 
     if before != after {
         count(tx.connection(), before, -1).await?;
         count(tx.connection(), after, 1).await?;
+        enrolment::enrol(tx, id).await?;
     }
     tx.changed(Change::Device(id));
     Ok(())

@@ -8,6 +8,8 @@ use tandem_api::management::DeviceStatus;
 use tandem_artifact::{ARTIFACT_NAME, Depends};
 
 use super::devices::{parsed, unsigned};
+use super::enrolment::predicates;
+use super::search::push_predicates;
 use super::{Db, Error, Store, Targets, push_ids};
 use crate::rollout::Provides;
 
@@ -63,6 +65,8 @@ pub struct DayOutcomes {
 pub struct Similar {
     /// Whether they are let in.
     pub status: DeviceStatus,
+    /// The release that they stay with.
+    pub pinned: Option<String>,
     /// What they say about themselves of what was asked for.
     pub provides: Provides,
     /// How many.
@@ -180,7 +184,7 @@ impl Store {
                 keys.push(key);
             }
         }
-        let mut query = QueryBuilder::<Db>::new("SELECT d.status");
+        let mut query = QueryBuilder::<Db>::new("SELECT d.status, d.pinned");
         for n in 0..keys.len() {
             query.push(format_args!(", a{n}.text AS v{n}"));
         }
@@ -204,8 +208,15 @@ impl Store {
                 query.push(" WHERE d.id IN ");
                 push_ids(&mut query, ids);
             }
+            Targets::Filter(filter) => {
+                let predicates = predicates(&filter.terms).map_err(Error::corrupt)?;
+                query.push(
+                    " LEFT JOIN check_ins c ON c.device_id = d.id WHERE d.status = 'accepted'",
+                );
+                push_predicates(&mut query, &predicates);
+            }
         }
-        query.push(" GROUP BY d.status");
+        query.push(" GROUP BY d.status, d.pinned");
         for n in 0..keys.len() {
             query.push(format_args!(", v{n}"));
         }
@@ -223,6 +234,7 @@ impl Store {
                 }
                 Ok(Similar {
                     status: parsed(row, "status")?,
+                    pinned: row.try_get("pinned")?,
                     provides,
                     devices: unsigned(row.try_get("devices")?),
                 })

@@ -4,7 +4,8 @@ use sqlx::{QueryBuilder, Row};
 use tandem_api::management::{DeviceStatus, Updated};
 
 use super::devices::{parsed, unsigned};
-use super::writer::{Change, Topic};
+use super::enrolment::enrol;
+use super::writer::{Change, Topic, Tx};
 use super::{Db, Error, Id, Store, push_ids};
 use crate::paging::Window;
 
@@ -86,7 +87,10 @@ impl Store {
                 query.push(") AND id IN ");
                 push_ids(&mut query, &devices);
                 let done = query.build().execute(tx.connection()).await?;
-                tx.changed(Change::Shown(Topic::Devices));
+                for device in devices {
+                    enrol(tx, device).await?;
+                }
+                moved(tx);
                 Ok(Updated {
                     matched_count,
                     updated_count: done.rows_affected(),
@@ -124,7 +128,7 @@ impl Store {
                     Some(devices) => count(tx.connection(), devices).await?,
                     None => updated_count,
                 };
-                tx.changed(Change::Shown(Topic::Devices));
+                moved(tx);
                 Ok(Updated {
                     matched_count,
                     updated_count,
@@ -154,7 +158,8 @@ impl Store {
                     .bind(group),
                 };
                 let done = query.execute(tx.connection()).await?;
-                tx.changed(Change::Shown(Topic::Devices));
+                enrol(tx, device).await?;
+                moved(tx);
                 Ok(if done.rows_affected() == 0 {
                     Grouped::Missing
                 } else {
@@ -173,6 +178,12 @@ pub enum GroupChange {
     Into(String),
     /// It leaves this group.
     OutOf(String),
+}
+
+/// Devices are in other groups now, which may have other maintenance windows.
+fn moved(tx: &mut Tx) {
+    tx.changed(Change::Deployments);
+    tx.changed(Change::Shown(Topic::Devices));
 }
 
 async fn count(connection: &mut super::Connection, devices: &[Id]) -> Result<u64, Error> {

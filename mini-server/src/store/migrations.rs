@@ -9,6 +9,7 @@ use super::{Connection, Error};
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("migrations/0001_first.sql")),
     (2, "glance", include_str!("migrations/0002_glance.sql")),
+    (3, "rollouts", include_str!("migrations/0003_rollouts.sql")),
 ];
 
 /// Makes the tables, or changes them from the version that they have to the newest.

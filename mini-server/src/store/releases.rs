@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlx::{QueryBuilder, Row};
 
+use super::standing_orders::follow_all;
 use super::{Db, Error, Store};
 
 /// Notes and tags of a release.
@@ -79,6 +80,7 @@ impl Store {
         name: String,
         tags: Vec<String>,
         limit: i64,
+        now: i64,
     ) -> Result<Tagged, Error> {
         self.write(move |tx| {
             Box::pin(async move {
@@ -106,6 +108,7 @@ impl Store {
                     });
                     query.build().execute(tx.connection()).await?;
                 }
+                follow_all(tx, now).await?;
                 Ok(Tagged::Done)
             })
         })

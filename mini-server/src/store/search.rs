@@ -124,7 +124,8 @@ impl Store {
     }
 }
 
-const FROM: &str = "FROM devices d LEFT JOIN check_ins c ON c.device_id = d.id";
+/// Devices `d` with what conditions on them need.
+pub(super) const FROM: &str = "FROM devices d LEFT JOIN check_ins c ON c.device_id = d.id";
 
 const UPDATED: &str =
     "CASE WHEN d.inventory_updated > d.updated THEN d.inventory_updated ELSE d.updated END";
@@ -144,7 +145,12 @@ fn push_where(query: &mut QueryBuilder<Db>, search: &DeviceSearch) {
         query.push_bind(containing(&search.text));
         query.push(" ESCAPE '\\'))");
     }
-    for Predicate { subject, test } in &search.predicates {
+    push_predicates(query, &search.predicates);
+}
+
+/// All of these have to hold as well.
+pub(super) fn push_predicates(query: &mut QueryBuilder<Db>, predicates: &[Predicate]) {
+    for Predicate { subject, test } in predicates {
         query.push(" AND ");
         match test {
             Test::Exists(true) => push_has(query, subject, None),

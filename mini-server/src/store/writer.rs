@@ -19,7 +19,7 @@ use super::{Connection, Error, Id, Store};
 pub enum Change {
     /// Who a device is, whether it is let in, or that it is to be offered something again.
     Device(Id),
-    /// There is a new deployment.
+    /// There is a new deployment, or something may be given to devices that could not be before.
     Deployments,
     /// Users or their tokens.
     Users,

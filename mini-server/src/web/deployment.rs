@@ -14,16 +14,18 @@ use super::form::Form;
 use super::frame::{Frame, Section};
 use super::identity_text;
 use super::pager::{Pager, window};
+use super::rollout::RolloutView;
 use super::status_text::Mark;
 use super::wording::{Moment, escape, grouped, inert, percent};
 use crate::access::Operator;
 use crate::app::App;
 use crate::clock::now;
-use crate::management::deployments::{make, missing, stop};
+use crate::management::deployments::{missing, stop};
+use crate::management::rollouts::{again, control};
 use crate::query::Query;
 use crate::reply::{Refusal, Result};
 use crate::request::Params;
-use crate::store::{DeploymentToMake, Id, Participant, Progress, StatusFilter, Targets};
+use crate::store::{Control, Id, Participant, Progress, StatusFilter};
 
 /// Characters of what a device says about a deployment.
 const SAID: usize = 300;
@@ -46,6 +48,7 @@ struct DeploymentPage {
     percent: u64,
     kinds: Vec<Kind>,
     failed: u64,
+    rollout: RolloutView,
     reasons: Vec<Reason>,
     lines: Vec<Line>,
     filter: String,
@@ -145,6 +148,7 @@ pub(crate) async fn get(
             .map(|group| inert(group, 60))
             .unwrap_or_default(),
         mark: (&deployment).into(),
+        rollout: RolloutView::new(&deployment, time),
         created: Moment::new(deployment.created, time),
         finished: deployment.finished.map(|at| Moment::new(at, time)),
         forced: deployment.forced,
@@ -226,26 +230,20 @@ pub(crate) async fn post(
             stop(&app, id).await?;
             Ok(see_other(&format!("/deployments/{id}?done=aborted")))
         }
+        "pause" => {
+            control(&app, id, Control::Pause(form.text("reason").to_owned())).await?;
+            Ok(see_other(&format!("/deployments/{id}?done=paused")))
+        }
+        "resume" => {
+            control(&app, id, Control::Resume).await?;
+            Ok(see_other(&format!("/deployments/{id}?done=resumed")))
+        }
+        "advance" => {
+            control(&app, id, Control::Advance).await?;
+            Ok(see_other(&format!("/deployments/{id}?done=advanced")))
+        }
         "retry" => {
-            let before = app.store.deployment(id).await?.ok_or_else(missing)?;
-            let devices = app.store.failed_devices(id).await?;
-            if devices.is_empty() {
-                return Err(Refusal::unprocessable(
-                    "no device on which it failed is there any more",
-                ));
-            }
-            let mut name = before.name;
-            if !name.ends_with(AGAIN) {
-                name.truncate(name.floor_char_boundary(200));
-                name.push_str(AGAIN);
-            }
-            let new = DeploymentToMake {
-                name,
-                artifact_name: before.artifact_name,
-                forced: before.forced,
-                targets: Targets::Devices(devices),
-            };
-            let id = make(&app, new).await?;
+            let id = again(&app, id).await?;
             Ok(see_other(&format!("/deployments/{id}?done=deployed")))
         }
         _ => Err(Refusal::bad_request(
@@ -253,6 +251,3 @@ pub(crate) async fn post(
         )),
     }
 }
-
-/// How a deployment is called that is made for the devices on which another one failed.
-const AGAIN: &str = " (again)";

@@ -11,6 +11,7 @@ use super::answer::page;
 use super::chart::{Share, shares};
 use super::frame::{Frame, Section};
 use super::pager::{Pager, window};
+use super::standing::Standing;
 use super::status_text::Mark;
 use super::wording::{Moment, grouped, inert};
 use crate::access::Operator;
@@ -137,6 +138,7 @@ struct Deployments {
     lines: Vec<Line>,
     pager: Pager,
     filtered: bool,
+    standing: Standing,
 }
 
 /// `GET /deployments`
@@ -164,6 +166,7 @@ pub(crate) async fn get(State(app): State<Arc<App>>, operator: Operator, query: 
         state,
         lines: found.iter().map(|one| Line::new(one, time)).collect(),
         pager: Pager::new("/deployments", &query, total),
+        standing: Standing::of(&app).await?,
     })
 }
 
@@ -189,6 +192,10 @@ mod tests {
             total_size: 0,
             statistics: statistics.iter().copied().collect::<BTreeMap<_, _>>(),
             artifacts: Vec::new(),
+            plan: crate::rollout::Plan::default(),
+            progress: crate::rollout::Progress::default(),
+            filter: None,
+            continuous: false,
         }
     }
 

@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
-use axum::response::IntoResponse;
-use http::header;
 use tandem_api::device::{Attribute, AttributeValue};
 use tandem_api::management::{AuthSetStatus, DeviceStatus};
 use tandem_artifact::{ARTIFACT_NAME, Depends};
@@ -17,13 +15,14 @@ use super::frame::{Frame, Section};
 use super::identity_text;
 use super::overview::SILENCE;
 use super::status_text::{Mark, STEPS, step};
-use super::wording::{self, Moment, groups_of_eight, inert, inert_lines};
+use super::wording::{self, Moment, groups_of_eight, inert};
 use crate::access::Operator;
 use crate::app::App;
 use crate::clock::now;
 use crate::device_key::fingerprint;
 use crate::management::devices::{forget_key, retire, settle};
 use crate::management::groups::check_name;
+use crate::management::pins;
 use crate::paging::Page;
 use crate::query::Query;
 use crate::reply::{Refusal, Result};
@@ -38,9 +37,6 @@ const ATTRIBUTES: usize = 600;
 
 /// Characters of the value of an attribute, and of what a device says about a deployment.
 const VALUE: usize = 1000;
-
-/// Bytes of a log on a page; the whole of it can be downloaded.
-const LOG: usize = 512 << 10;
 
 #[derive(Template)]
 #[template(path = "device.html")]
@@ -61,6 +57,8 @@ struct DevicePage {
     created: Moment,
     keys: Vec<Key>,
     running: Option<Run>,
+    waiting: Vec<Waiting>,
+    pinned: String,
     history: Vec<Run>,
     attributes: Vec<Line>,
     hidden_attributes: usize,
@@ -97,6 +95,15 @@ struct Run {
     is_open: bool,
     percent: usize,
     events: Vec<Event>,
+}
+
+/// A deployment that it has not begun.
+struct Waiting {
+    deployment: Id,
+    name: String,
+    release: String,
+    /// Why not yet.
+    why: String,
 }
 
 /// Something that the device goes through.
@@ -141,6 +148,16 @@ pub(crate) async fn get(
         found("inventory", Depends::DEVICE_TYPE),
     );
     let tag = found("tags", "name");
+    let prospects = app.store.prospects(id).await?;
+    let waiting = prospects
+        .waiting(time)
+        .into_iter()
+        .map(|(open, why)| Waiting {
+            deployment: open.deployment,
+            name: inert(&open.name, 80),
+            release: inert(&open.artifact_name, 80),
+            why: wording::sentence(&why),
+        });
     let mut history = history(&app, id, time).await?;
     let running = history.first().is_some_and(|run| run.is_open);
     let running = running.then(|| history.remove(0));
@@ -187,6 +204,8 @@ pub(crate) async fn get(
             })
             .collect(),
         running,
+        waiting: waiting.collect(),
+        pinned: app.store.pin_of(id).await?.flatten().unwrap_or_default(),
         history,
         attributes: lines
             .map(|one| Line {
@@ -318,6 +337,16 @@ pub(crate) async fn post(
             set_name(&app, id, form.text("name")).await?;
             "named"
         }
+        "pin" => match form.text("pin") {
+            "" => {
+                pins::set(&app, id, None).await?;
+                "unpinned"
+            }
+            release => {
+                pins::set(&app, id, Some(release.to_owned())).await?;
+                "pinned"
+            }
+        },
         "decommission" => {
             retire(&app, id).await?;
             return Ok(see_other("/devices?done=decommissioned&n=1"));
@@ -368,100 +397,6 @@ async fn set_name(app: &App, id: Id, name: &str) -> Result<()> {
         .write_attributes(id, Owner::Tags, tags, Mode::Replace, now().millis())
         .await?;
     Ok(())
-}
-
-#[derive(Template)]
-#[template(path = "log.html")]
-struct LogPage {
-    frame: Frame,
-    device: Id,
-    device_name: String,
-    deployment: Id,
-    deployment_name: String,
-    mark: Mark,
-    lines: Vec<LogLine>,
-    raw: String,
-    cut: bool,
-}
-
-struct LogLine {
-    class: &'static str,
-    text: String,
-}
-
-/// `GET /devices/{id}/logs/{deployment}`
-pub(crate) async fn log(
-    State(app): State<Arc<App>>,
-    operator: Operator,
-    query: Query,
-    Params((device, deployment)): Params<(Id, Id)>,
-) -> Result {
-    let missing = || Refusal::not_found("log");
-    let row = app
-        .store
-        .device_deployment(deployment, device)
-        .await?
-        .ok_or_else(missing)?;
-    let text = app
-        .store
-        .log(deployment, device)
-        .await?
-        .ok_or_else(missing)?;
-    if query.one("raw").is_some() {
-        let headers = [
-            (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
-            (
-                header::CONTENT_DISPOSITION,
-                "attachment; filename=\"deployment.log\"",
-            ),
-        ];
-        return Ok((headers, text).into_response());
-    }
-    let frame = Frame::new(&app, operator, Section::Devices, &query).await?;
-    let identity = app
-        .store
-        .device(device)
-        .await?
-        .map(|device| device.identity);
-    let name = app.store.deployment(deployment).await?.map(|one| one.name);
-    let cut = text.len() > LOG;
-    // The end of a log says most.
-    let start = text.ceil_char_boundary(text.len().saturating_sub(LOG));
-    let shown = inert_lines(text.get(start..).unwrap_or_default(), LOG);
-    page(&LogPage {
-        frame,
-        device,
-        device_name: identity.map_or_else(
-            || device.to_string(),
-            |identity| identity_text::name(&identity),
-        ),
-        deployment,
-        deployment_name: inert(&name.unwrap_or_default(), 80),
-        mark: row.status.into(),
-        lines: shown.lines().map(LogLine::new).collect(),
-        raw: format!("/devices/{device}/logs/{deployment}?raw"),
-        cut,
-    })
-}
-
-impl LogLine {
-    fn new(line: &str) -> Self {
-        let level = line
-            .split(": ")
-            .next()
-            .unwrap_or_default()
-            .rsplit(' ')
-            .next();
-        Self {
-            class: match level {
-                Some("error" | "fatal" | "panic" | "critical") => "bad",
-                Some("warning" | "warn") => "warn",
-                Some("debug" | "trace") => "quiet",
-                _ => "",
-            },
-            text: line.to_owned(),
-        }
-    }
 }
 
 /// A value on one line.

@@ -102,6 +102,16 @@ fn notice(done: &str, number: u64) -> Option<String> {
         "deleted" => "The artifact is deleted.".to_owned(),
         "deployed" => "The deployment is made. Devices get it when they ask next.".to_owned(),
         "aborted" => "The deployment is aborted.".to_owned(),
+        "paused" => "The deployment is paused: no further device begins.".to_owned(),
+        "resumed" => "The deployment goes on.".to_owned(),
+        "advanced" => "The next phase has begun.".to_owned(),
+        "pinned" => "The device stays with this release.".to_owned(),
+        "unpinned" => "The device takes again what it is given.".to_owned(),
+        "ordered" => "The standing order is given.".to_owned(),
+        "window" => "The maintenance window of the group is set.".to_owned(),
+        "taken-back" => {
+            "The standing order is taken back. Devices that have begun go on.".to_owned()
+        }
         "user-added" => "The user can sign in now.".to_owned(),
         "user-removed" => "The user is removed.".to_owned(),
         "password" => "The password is changed. Other sessions have ended.".to_owned(),

@@ -10,6 +10,7 @@ use super::answer::{page, see_other};
 use super::form::Form;
 use super::frame::{Frame, Section};
 use super::preview::{Preview, preview};
+use super::rollout::{RolloutDraft, foretell};
 use super::wording::{count, inert, is_plain, sentence};
 use crate::access::Operator;
 use crate::app::App;
@@ -30,6 +31,8 @@ struct Draft {
     group: String,
     devices: Vec<Id>,
     forced: bool,
+    continuous: bool,
+    rollout: RolloutDraft,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +60,8 @@ impl Draft {
                 .filter_map(|id| id.parse().ok())
                 .collect(),
             forced: query.one("forced").is_some(),
+            continuous: query.one("continuous").is_some(),
+            rollout: RolloutDraft::of(query),
         }
     }
 
@@ -72,6 +77,31 @@ impl Draft {
                 .map(Targets::Devices),
         }
     }
+
+    /// What is to be made of it.
+    ///
+    /// # Errors
+    /// A refusal if something is missing or makes no sense.
+    fn into_order(self) -> Result<DeploymentToMake> {
+        let targets = self
+            .targets()
+            .ok_or_else(|| Refusal::bad_request("no devices are chosen"))?;
+        let plan = self.rollout.plan().map_err(Refusal::unprocessable)?;
+        Ok(DeploymentToMake {
+            name: if self.name.is_empty() {
+                self.release.clone()
+            } else {
+                self.name
+            },
+            artifact_name: self.release,
+            forced: self.forced,
+            // Who was chosen one by one stays as it is.
+            continuous: self.continuous && self.to != To::Devices,
+            targets,
+            plan,
+            device_limit: None,
+        })
+    }
 }
 
 #[derive(Template)]
@@ -85,6 +115,9 @@ struct NewDeployment {
     chosen: String,
     preview: Option<Preview>,
     missing: &'static str,
+    /// What becomes of the rollout, or why it makes no sense.
+    foretold: Vec<String>,
+    nonsense: String,
 }
 
 struct Choice {
@@ -131,6 +164,12 @@ async fn show(app: &App, operator: Operator, query: &Query, problem: Option<&Ref
             "",
         ),
     };
+    let devices = preview.as_ref().map_or(0, |preview| preview.devices);
+    let foretold = match draft.rollout.plan() {
+        Ok(plan) if preview.is_some() => foretell(&plan, devices),
+        Ok(_) => Ok(Vec::new()),
+        Err(why) => Err(why),
+    };
     let choices = |all: Vec<String>, current: &str| {
         let plain = all.into_iter().filter(|value| is_plain(value));
         let choices = plain.take(CHOICES).map(|value| Choice {
@@ -154,6 +193,12 @@ async fn show(app: &App, operator: Operator, query: &Query, problem: Option<&Ref
         ),
         preview,
         missing,
+        nonsense: foretold
+            .as_ref()
+            .err()
+            .map(|why| sentence(why))
+            .unwrap_or_default(),
+        foretold: foretold.unwrap_or_default(),
         draft,
     })?;
     Ok(match problem {
@@ -164,23 +209,9 @@ async fn show(app: &App, operator: Operator, query: &Query, problem: Option<&Ref
 
 /// `POST /deployments/new`
 pub(crate) async fn post(State(app): State<Arc<App>>, operator: Operator, form: Form) -> Result {
-    let draft = Draft::of(&form.0);
-    let made = match draft.targets() {
-        None => Err(Refusal::bad_request("no devices are chosen")),
-        Some(targets) => {
-            let name = if draft.name.is_empty() {
-                draft.release.clone()
-            } else {
-                draft.name
-            };
-            let new = DeploymentToMake {
-                name,
-                artifact_name: draft.release,
-                forced: draft.forced,
-                targets,
-            };
-            make(&app, new).await
-        }
+    let made = match Draft::of(&form.0).into_order() {
+        Ok(new) => make(&app, new).await,
+        Err(refusal) => Err(refusal),
     };
     match made {
         Ok(id) => Ok(see_other(&format!("/deployments/{id}?done=deployed"))),

@@ -19,6 +19,8 @@ pub(super) struct Preview {
     pub(super) summary: String,
     /// Devices that are alike, those that get it first.
     pub(super) sets: Vec<Set>,
+    /// How many devices the deployment would be for.
+    pub(super) devices: u64,
     /// Sets that are not listed.
     pub(super) more: usize,
 }
@@ -59,7 +61,7 @@ pub(super) async fn preview(
     let similar = app.store.similar_devices(targets, &keys).await?;
     let group = match targets {
         Targets::Group(group) => Some(group.as_str()),
-        Targets::All | Targets::Devices(_) => None,
+        Targets::All | Targets::Devices(_) | Targets::Filter(_) => None,
     };
     Ok(weigh(&similar, name, forced, &candidates, group))
 }
@@ -78,6 +80,9 @@ fn weigh(
         let (rank, sum, verdict, class, reason) = if one.status != DeviceStatus::Accepted {
             let reason = format!("{}: let it in first", one.status);
             (1, &mut may, "When accepted", "idle", reason)
+        } else if let Some(pinned) = one.pinned.as_deref().filter(|pinned| *pinned != name) {
+            let reason = format!("pinned to {pinned:?}: it stays with that");
+            (2, &mut not, "Pinned", "idle", reason)
         } else {
             match forecast(name, forced, &one.provides, candidates) {
                 Forecast::Gets(_) => (0, &mut gets, "Gets it", "ok", String::new()),
@@ -120,6 +125,7 @@ fn weigh(
     }
     Preview {
         summary,
+        devices: [gets, may, not].into_iter().fold(0, u64::saturating_add),
         sets: sets.into_iter().take(SETS).map(|(_, set)| set).collect(),
         more,
     }
@@ -151,6 +157,7 @@ mod tests {
     fn everybody_is_told_why() {
         let similar = |status, provides: &[(&str, &str)], devices| Similar {
             status,
+            pinned: None,
             provides: provides
                 .iter()
                 .map(|(k, v)| (k.to_string(), v.to_string()))
@@ -181,6 +188,7 @@ mod tests {
             id: Id::nil(),
             size: 1,
             depends: [("device_type".to_owned(), vec!["pi".to_owned()])].into(),
+            quarantined: false,
         };
         let preview = weigh(
             &all,

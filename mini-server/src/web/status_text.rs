@@ -3,6 +3,7 @@
 use tandem_api::DeploymentStatus;
 use tandem_api::management::{AuthSetStatus, DeploymentState, DeviceStatus};
 
+use crate::rollout::StoppedBy;
 use crate::store::DeploymentRow;
 
 /// A status as a page shows it.
@@ -64,7 +65,16 @@ impl From<AuthSetStatus> for Mark {
 impl From<&DeploymentRow> for Mark {
     fn from(deployment: &DeploymentRow) -> Self {
         let counted = |status| deployment.statistics.get(&status).copied().unwrap_or(0);
+        let stopped = deployment.progress.halt.as_ref().map(|halt| halt.by);
         match deployment.state {
+            DeploymentState::Pending | DeploymentState::InProgress
+                if stopped == Some(StoppedBy::Failures) =>
+            {
+                mark("Stopped itself", "bad")
+            }
+            DeploymentState::Pending | DeploymentState::InProgress if stopped.is_some() => {
+                mark("Paused", "warn")
+            }
             DeploymentState::Pending => mark("Waiting for devices", "busy"),
             DeploymentState::InProgress => mark("Running", "busy"),
             DeploymentState::Finished if deployment.aborted => mark("Aborted", "idle"),

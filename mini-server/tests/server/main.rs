@@ -24,4 +24,6 @@ mod mender_cli;
 mod mender_client;
 mod pages;
 mod robustness;
+mod rollout_pages;
+mod rollouts;
 mod uploads;
