@@ -11,11 +11,12 @@ packages_boot=(qemu-system-arm qemu-system-x86 u-boot-qemu u-boot-tools ovmf gru
     mtools dosfstools fdisk e2fsprogs openssl busybox file util-linux gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 packages_bench=(swupdate rauc squashfs-tools dbus-bin dbus-daemon cpio binutils mount)
 packages_load=(nginx-light python3-venv)
+packages_openapi=(python3-venv curl openssl)
 packages_delta=(debootstrap nginx-light casync zchunk xdelta3 zstd e2fsprogs)
 packages_pages=(chromium e2fsprogs openssl fonts-dejavu-core)
 
-# Installs, as root, what is missing of the packages for $1 (demo, check, boot, bench, delta, load or pages); others are
-# told.
+# Installs, as root, what is missing of the packages for $1 (demo, check, boot, bench, delta, load, openapi or pages);
+# others are told.
 need_tools() {
     local wanted=("${packages_build[@]}" "${packages_demo[@]}") missing=() package
     case $1 in
@@ -23,6 +24,7 @@ need_tools() {
         boot) wanted+=("${packages_boot[@]}") ;;
         bench) wanted+=("${packages_bench[@]}") ;;
         load) wanted+=("${packages_load[@]}") ;;
+        openapi) wanted+=("${packages_openapi[@]}") ;;
         delta) wanted+=("${packages_delta[@]}") ;;
         pages)
             wanted+=("${packages_pages[@]}")

@@ -1,15 +1,20 @@
 //! The management API: what operators and their tools send to the server and what they get.
 
 mod artifacts;
+mod audit;
 mod deployments;
 mod devices;
 mod inventory;
+mod log_level;
+mod role;
 mod users;
+mod webhooks;
 
 pub use artifacts::{
     Artifact, ArtifactFile, ArtifactFormat, ArtifactLink, ArtifactUpdate, LegacyMetaData, Release,
     ReleaseV1, TypeInfo,
 };
+pub use audit::{AuditActor, AuditEntry, AuditObject};
 pub use deployments::{
     Deployment, DeploymentState, DeviceDeployment, DeviceHistory, NewDeployment, Statistics,
     StatisticsOf,
@@ -20,4 +25,7 @@ pub use devices::{
 pub use inventory::{
     Filter, FilterAttribute, GroupOf, InventoryDevice, Search, SelectAttribute, Sort, Updated,
 };
+pub use log_level::LogLevel;
+pub use role::{NotARole, Role};
 pub use users::{NewToken, NewUser, Token, UpdatedUser, User};
+pub use webhooks::{MadeWebhook, NewWebhook, Webhook, WebhookTest};

@@ -8,7 +8,9 @@ use clap::error::ErrorKind;
 use log::{LevelFilter, error};
 use tandem_server::admin::client::Client;
 use tandem_server::admin::output::Output;
-use tandem_server::admin::{artifacts, backup, deployments, devices, groups, tokens, users};
+use tandem_server::admin::{
+    artifacts, audit, backup, deployments, devices, groups, log_level, tokens, users, webhooks,
+};
 use tandem_server::cli::{Cli, Place, Verb, data, output};
 use tandem_server::exit::{self, Exit};
 use tandem_server::{log_output, serve};
@@ -76,6 +78,24 @@ async fn run(verb: Verb) -> Result<()> {
         Verb::Deployment { verb, place } => {
             with(place, async |client, output| {
                 deployments::run(verb, client, output).await
+            })
+            .await
+        }
+        Verb::Webhook { verb, place } => {
+            with(place, async |client, output| {
+                webhooks::run(verb, client, output).await
+            })
+            .await
+        }
+        Verb::Audit { verb, place } => {
+            with(place, async |client, output| {
+                audit::run(verb, client, output).await
+            })
+            .await
+        }
+        Verb::LogLevel { level, place } => {
+            with(place, async |client, output| {
+                log_level::run(level, client, output).await
             })
             .await
         }

@@ -1,11 +1,13 @@
 //! What operators ask for: handlers, one file for each concern (spec `management-api`).
 
 pub mod artifacts;
+pub mod audit;
 pub mod deployment_devices;
 pub mod deployments;
 pub mod devices;
 pub mod groups;
 pub mod inventory;
+pub mod log_level;
 pub mod login;
 pub mod monitor;
 pub mod releases;
@@ -13,3 +15,4 @@ pub mod tags;
 pub mod tokens;
 pub mod upload;
 pub mod users;
+pub mod webhooks;

@@ -11,6 +11,7 @@ use tandem_api::device::{Attribute, AttributeValue};
 use super::devices::{parsed, unsigned};
 use super::writer::{Change, Topic, Tx};
 use super::{Connection, Db, Error, Id, Store, push_ids};
+use crate::audit::{Action, Kind};
 use crate::identity::Identity;
 
 /// Who says so.
@@ -91,6 +92,13 @@ impl Store {
                 remove(tx, device, owner, &attributes, mode).await?;
                 insert(tx.connection(), device, owner.as_str(), &attributes, now).await?;
                 tx.changed(Change::Shown(Topic::Devices));
+                // What a device says of itself is no change by anybody.
+                if let Owner::Tags = owner {
+                    let names: Vec<&str> = attributes.iter().map(|one| one.name.as_str()).collect();
+                    let change = format!("tags: {}", names.join(", "));
+                    tx.audit(Action::Update, Kind::Device, device, change)
+                        .await?;
+                }
                 Ok(Written::Done)
             })
         })

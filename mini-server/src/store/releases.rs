@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::{QueryBuilder, Row};
 
 use super::{Db, Error, Store};
+use crate::audit::{Action, Kind};
 
 /// Notes and tags of a release.
 #[derive(Debug, Clone, Default)]
@@ -60,11 +61,12 @@ impl Store {
                     "INSERT INTO release_notes (name, notes) VALUES ($1, $2)
                      ON CONFLICT (name) DO UPDATE SET notes = excluded.notes",
                 )
-                .bind(name)
+                .bind(&name)
                 .bind(notes)
                 .execute(tx.connection())
                 .await?;
-                Ok(())
+                tx.audit(Action::Update, Kind::Release, &name, "notes")
+                    .await
             })
         })
         .await
@@ -106,6 +108,9 @@ impl Store {
                     });
                     query.build().execute(tx.connection()).await?;
                 }
+                let change = format!("tags: {}", tags.join(", "));
+                tx.audit(Action::Update, Kind::Release, &name, change)
+                    .await?;
                 Ok(Tagged::Done)
             })
         })
