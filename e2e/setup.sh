@@ -11,12 +11,13 @@ packages_boot=(qemu-system-arm qemu-system-x86 u-boot-qemu u-boot-tools ovmf gru
     mtools dosfstools fdisk e2fsprogs openssl busybox file util-linux gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 packages_bench=(swupdate rauc squashfs-tools dbus-bin dbus-daemon cpio binutils mount)
 packages_load=(nginx-light python3-venv)
+packages_openapi=(python3-venv curl openssl)
 packages_delta=(debootstrap nginx-light casync zchunk xdelta3 zstd e2fsprogs)
 packages_packages=(mmdebstrap lintian file binutils xz-utils)
 packages_release=(file binutils xz-utils openssl buildah)
 packages_pages=(chromium e2fsprogs openssl fonts-dejavu-core)
 
-# Installs, as root, what is missing of the packages for $1 (demo, check, boot, bench, delta, load, pages, packages or
+# Installs, as root, what is missing of the packages for $1 (demo, check, boot, bench, delta, load, openapi, pages, packages or
 # release), and those that are named behind it; others are told.
 need_tools() {
     local wanted=("${packages_build[@]}" "${packages_demo[@]}" "${@:2}") missing=() package
@@ -27,6 +28,7 @@ need_tools() {
         load) wanted+=("${packages_load[@]}") ;;
         packages) wanted+=("${packages_packages[@]}") ;;
         release) wanted+=("${packages_release[@]}") ;;
+        openapi) wanted+=("${packages_openapi[@]}") ;;
         delta) wanted+=("${packages_delta[@]}") ;;
         pages)
             wanted+=("${packages_pages[@]}")

@@ -1,47 +1,8 @@
 //! Who may do what.
 
-use std::fmt;
-use std::str::FromStr;
+use tandem_api::management::Role;
 
 use crate::store::Id;
-
-/// What a person may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Everything.
-    Admin,
-}
-
-impl Role {
-    /// As it is written.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-        }
-    }
-}
-
-impl FromStr for Role {
-    type Err = NotARole;
-
-    fn from_str(text: &str) -> Result<Self, NotARole> {
-        match text {
-            "admin" => Ok(Self::Admin),
-            _ => Err(NotARole),
-        }
-    }
-}
-
-/// Text that is no [`Role`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotARole;
-
-impl fmt::Display for NotARole {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a role is admin")
-    }
-}
 
 /// Who a route is for. Every route has one, in `routes.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,13 +11,13 @@ pub enum Access {
     Anyone,
     /// A device that is let in.
     Device,
-    /// A person of this role, or the administrator on the machine itself.
+    /// A person of at least this role, or the administrator on the machine itself.
     Person(Role),
     /// A program on the machine itself, or a person.
     Monitor,
     /// Whoever looks at pages: what changes something comes from a page of ours.
     Visitor,
-    /// A person of this role who has signed in on a page; what changes something comes from a page of ours.
+    /// A person of at least this role who has signed in on a page; what changes something comes from a page of ours.
     Browser(Role),
 }
 
@@ -80,7 +41,7 @@ pub enum Operator {
         user: Id,
         /// With which token.
         token: Id,
-        /// What the person may do.
+        /// What the person may do with this token.
         role: Role,
     },
     /// Whoever came through the socket in the data directory.
@@ -88,17 +49,12 @@ pub enum Operator {
 }
 
 impl Operator {
-    /// Whether this operator may do what `role` may.
+    /// What this operator may do.
     #[must_use]
-    pub fn may(self, role: Role) -> bool {
-        match (self, role) {
-            (Self::Local, _) => true,
-            (
-                Self::Person {
-                    role: Role::Admin, ..
-                },
-                Role::Admin,
-            ) => true,
+    pub fn role(self) -> Role {
+        match self {
+            Self::Local => Role::Admin,
+            Self::Person { role, .. } => role,
         }
     }
 }

@@ -11,15 +11,18 @@
 //! The running server's memory is therefore never wrong about what a verb has changed.
 
 pub mod artifacts;
+pub mod audit;
 pub mod backup;
 pub mod client;
 pub mod deployments;
 pub mod devices;
 pub mod filters;
 pub mod groups;
+pub mod log_level;
 pub mod output;
 pub mod progress;
 pub mod rollout_args;
 pub mod standing_orders;
 pub mod tokens;
 pub mod users;
+pub mod webhooks;

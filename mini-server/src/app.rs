@@ -1,12 +1,15 @@
 //! All that handlers need.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tandem_artifact::Verification;
 use tokio::sync::Semaphore;
 
+use crate::audit::RefusalBudget;
 use crate::blobs::Blobs;
+use crate::housekeeping::Keep;
 use crate::live::Live;
 use crate::login_guard::LoginGuard;
 use crate::metrics::Metrics;
@@ -15,6 +18,7 @@ use crate::sessions::Sessions;
 use crate::store::{self, Store};
 use crate::throttle::Throttles;
 use crate::token::TokenKey;
+use crate::webhooks::Outgoing;
 
 /// The server, as handlers see it.
 pub struct App {
@@ -30,12 +34,16 @@ pub struct App {
     pub passwords: Passwords,
     /// Who guesses passwords.
     pub logins: Mutex<LoginGuard>,
+    /// How many refusals may be written down.
+    pub refusals: RefusalBudget,
     /// Who asks too often.
     pub throttles: Throttles,
     /// What it counts.
     pub metrics: Metrics,
     /// What open pages listen to.
     pub live: Arc<Live>,
+    /// What tells others of events.
+    pub outgoing: Outgoing,
     /// What its operator has set.
     pub settings: Settings,
     /// Uploads that may run at once.
@@ -53,6 +61,10 @@ pub struct Settings {
     pub max_pending: u64,
     /// Bytes of an artifact.
     pub max_artifact_size: u64,
+    /// Bytes that uploads leave free on the server's disk.
+    pub min_free: u64,
+    /// What is thrown away when it is too old.
+    pub keep: Keep,
     /// Downloads at once; more devices are told to come later. Without a limit if absent.
     pub max_downloads: Option<u64>,
     /// After how many failures an artifact is not offered to a device again; 0 for never.
@@ -63,6 +75,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// The certificate that devices have to trust, PEM; absent if they trust the server's anyway.
     pub authority: Option<String>,
+    /// The authority that receivers of events must have a certificate of, PEM file; those of the system if absent.
+    pub webhook_authority: Option<PathBuf>,
 }
 
 /// Uploads at once. Each may need 64 MiB for a decompressor.
@@ -77,11 +91,14 @@ impl Default for Settings {
             max_devices: None,
             max_pending: 100_000,
             max_artifact_size: 10 << 30,
+            min_free: 256 << 20,
+            keep: Keep::default(),
             max_downloads: None,
             quarantine: QUARANTINE,
             verification: Verification::off(),
             public_url: None,
             authority: None,
+            webhook_authority: None,
         }
     }
 }

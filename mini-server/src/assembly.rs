@@ -8,6 +8,7 @@ use tandem_artifact::{PublicKey, Verification};
 use tokio::sync::Semaphore;
 
 use crate::app::{App, Gauge, Settings, UPLOADS};
+use crate::audit::RefusalBudget;
 use crate::blobs::Blobs;
 use crate::data_dir::{DataDir, Lock};
 use crate::front::Front;
@@ -19,6 +20,7 @@ use crate::routes::surface;
 use crate::sessions::Sessions;
 use crate::store::Store;
 use crate::throttle::{Rate, Throttles};
+use crate::webhooks::Outgoing;
 
 /// How often a device, and an address from which no device speaks, may ask.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +78,7 @@ impl Assembled {
             keys: dir.token_key(&lock)?,
             passwords: Passwords::default(),
             logins: Mutex::new(LoginGuard::default()),
+            refusals: RefusalBudget::default(),
             throttles: Throttles::new(
                 Rate::per_second(rates.device),
                 Rate::per_second(rates.address),
@@ -86,6 +89,7 @@ impl Assembled {
             store,
             blobs,
             sessions,
+            outgoing: Outgoing::new(settings.webhook_authority.clone()),
             settings,
         });
         let router = surface.into_router(Arc::clone(&app));

@@ -88,6 +88,13 @@ impl Blobs {
         Ok(())
     }
 
+    /// How much space is free for artifacts, bytes; `None` if the system does not say.
+    #[must_use]
+    pub fn free(&self) -> Option<u64> {
+        let space = nix::sys::statvfs::statvfs(&self.artifacts).ok()?;
+        space.blocks_available().checked_mul(space.fragment_size())
+    }
+
     /// Where an upload is to be written to.
     #[must_use]
     pub fn staging(&self) -> PathBuf {

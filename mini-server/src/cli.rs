@@ -11,11 +11,13 @@ use log::LevelFilter;
 use crate::admin::client::Target;
 use crate::admin::output::Output;
 use crate::admin::{
-    artifacts, deployments, devices, filters, groups, standing_orders, tokens, users,
+    artifacts, audit, deployments, devices, filters, groups, standing_orders, tokens, users,
+    webhooks,
 };
 use crate::app::{QUARANTINE, Settings};
 use crate::assembly::Rates;
 use crate::exit::{Because, EXIT_CODES, Exit};
+use crate::housekeeping::Keep;
 use crate::log_output::LogFormat;
 use crate::serve::Options;
 use crate::tls::check_name;
@@ -60,7 +62,7 @@ Exit codes:
 pub enum Verb {
     /// Serve devices, the APIs, and pages for people; sets everything up at the first start
     Serve(Box<ServeArgs>),
-    /// Users: add, list, delete, passwd
+    /// Users: add, list, role, delete, passwd
     User {
         /// What exactly
         #[command(subcommand)]
@@ -78,7 +80,7 @@ pub enum Verb {
         #[command(flatten)]
         place: Place,
     },
-    /// Devices: list, show, accept, reject, decommission, preauthorize, pin, unpin
+    /// Devices: list, show, accept, reject, decommission, preauthorize, import, pin, unpin
     Device {
         /// What exactly
         #[command(subcommand)]
@@ -128,6 +130,32 @@ pub enum Verb {
         /// What exactly
         #[command(subcommand)]
         verb: deployments::Verb,
+        /// Where
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Addresses that are told of events: add, list, test, delete
+    Webhook {
+        /// What exactly
+        #[command(subcommand)]
+        verb: webhooks::Verb,
+        /// Where
+        #[command(flatten)]
+        place: Place,
+    },
+    /// The audit log: list, export
+    Audit {
+        /// What exactly
+        #[command(subcommand)]
+        verb: audit::Verb,
+        /// Where
+        #[command(flatten)]
+        place: Place,
+    },
+    /// How much the running server logs, or let it log more or less until it is started again
+    LogLevel {
+        /// off, error, warn, info, debug, trace
+        level: Option<LevelFilter>,
         /// Where
         #[command(flatten)]
         place: Place,
@@ -209,6 +237,9 @@ pub struct ServeArgs {
     /// A public key (PEM) of which one must have signed every artifact that is uploaded; several times for several
     #[arg(long = "artifact-key", value_name = "FILE")]
     artifact_keys: Vec<PathBuf>,
+    /// A certificate (PEM) that receivers of webhooks have theirs by, instead of the authorities of the system
+    #[arg(long, value_name = "FILE")]
+    webhook_ca: Option<PathBuf>,
     /// Devices that may be accepted; without a limit if not given
     #[arg(long, value_name = "NUMBER")]
     max_devices: Option<u64>,
@@ -218,6 +249,18 @@ pub struct ServeArgs {
     /// MiB of an artifact
     #[arg(long, value_name = "MIB", default_value_t = 10_240)]
     max_artifact_size: u64,
+    /// MiB that uploads leave free on the disk
+    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    min_free: u64,
+    /// Days that the audit log goes back; 0 for ever
+    #[arg(long, value_name = "DAYS", default_value_t = 730)]
+    keep_audit: u32,
+    /// Days that logs of failures are kept after the end of their deployments; 0 for ever
+    #[arg(long, value_name = "DAYS", default_value_t = 0)]
+    keep_logs: u32,
+    /// Days after which artifacts are deleted that no deployment and no device needs; 0 never
+    #[arg(long, value_name = "DAYS", default_value_t = 0)]
+    keep_artifacts: u32,
     /// Downloads at once; further devices are told to come later. Without a limit if not given
     #[arg(long, value_name = "NUMBER")]
     max_downloads: Option<u64>,
@@ -248,9 +291,16 @@ impl ServeArgs {
             max_devices: self.max_devices,
             max_pending: self.max_pending,
             max_artifact_size: self.max_artifact_size.saturating_mul(1 << 20),
+            min_free: self.min_free.saturating_mul(1 << 20),
+            keep: Keep {
+                audit: Some(self.keep_audit).filter(|days| *days > 0),
+                logs: Some(self.keep_logs).filter(|days| *days > 0),
+                artifacts: Some(self.keep_artifacts).filter(|days| *days > 0),
+            },
             max_downloads: self.max_downloads,
             quarantine: self.quarantine,
             public_url: self.public_url,
+            webhook_authority: self.webhook_ca,
             ..Settings::default()
         };
         Ok(Options {

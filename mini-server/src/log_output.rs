@@ -22,12 +22,14 @@ pub enum LogFormat {
 pub fn start(level: LevelFilter, format: LogFormat) {
     Builder::new()
         .filter_level(LevelFilter::Warn)
-        .filter_module("tandem_server", level)
+        // How much of this is logged may change while the program runs.
+        .filter_module("tandem_server", LevelFilter::Trace)
         .format(move |out, record| match format {
             LogFormat::Text => text(out, record),
             LogFormat::Json => json(out, record),
         })
         .init();
+    log::set_max_level(level);
 }
 
 fn text(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {

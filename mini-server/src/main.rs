@@ -9,7 +9,8 @@ use log::{LevelFilter, error};
 use tandem_server::admin::client::Client;
 use tandem_server::admin::output::Output;
 use tandem_server::admin::{
-    artifacts, backup, deployments, devices, filters, groups, standing_orders, tokens, users,
+    artifacts, audit, backup, deployments, devices, filters, groups, log_level, standing_orders,
+    tokens, users, webhooks,
 };
 use tandem_server::cli::{Cli, Place, Verb, data, output};
 use tandem_server::exit::{self, Exit};
@@ -90,6 +91,24 @@ async fn run(verb: Verb) -> Result<()> {
         Verb::Deployment { verb, place } => {
             with(place, async |client, output| {
                 deployments::run(verb, client, output).await
+            })
+            .await
+        }
+        Verb::Webhook { verb, place } => {
+            with(place, async |client, output| {
+                webhooks::run(verb, client, output).await
+            })
+            .await
+        }
+        Verb::Audit { verb, place } => {
+            with(place, async |client, output| {
+                audit::run(verb, client, output).await
+            })
+            .await
+        }
+        Verb::LogLevel { level, place } => {
+            with(place, async |client, output| {
+                log_level::run(level, client, output).await
             })
             .await
         }

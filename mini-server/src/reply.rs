@@ -58,6 +58,11 @@ impl Refusal {
         Self::new(StatusCode::UNAUTHORIZED, message).header(header::WWW_AUTHENTICATE, bearer)
     }
 
+    /// 403
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, message)
+    }
+
     /// 404
     pub fn not_found(what: impl Display) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("{what} not found"))

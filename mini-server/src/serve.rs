@@ -10,21 +10,24 @@ use anyhow::{Context, Result, bail};
 use log::{info, warn};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
+use tandem_api::management::Role;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::access::Role;
 use crate::app::Settings;
 use crate::assembly::{Assembled, Rates};
+use crate::audit::{Cause, because};
 use crate::clock::now;
 use crate::data_dir::DataDir;
+use crate::housekeeping;
 use crate::listener::{self, at_most};
 use crate::password;
 use crate::secret::{self, new_id};
 use crate::store::UserOutcome;
 use crate::tls::{self, Certificate, Source};
+use crate::webhooks;
 
 /// What `serve` is told.
 pub struct Options {
@@ -52,6 +55,9 @@ pub struct Options {
 
 /// How often it is written down when devices were heard from.
 const FLUSH: Duration = Duration::from_secs(5);
+
+/// How often it is looked what is too old.
+const TIDY: Duration = Duration::from_secs(60 * 60);
 
 /// How often the certificate is looked after.
 const CERTIFICATE: Duration = Duration::from_secs(12 * 60 * 60);
@@ -117,6 +123,7 @@ pub async fn run(options: Options) -> Result<()> {
         stopping.clone(),
     ));
     tokio::spawn(listener::local(local, Arc::clone(front), stopping.clone()));
+    tokio::spawn(webhooks::deliver(Arc::clone(front.app()), stopping.clone()));
     notify_systemd("READY=1");
     look_after(&server, &certificate, stop).await?;
 
@@ -153,12 +160,15 @@ async fn look_after(
     let mut hangup = signal(SignalKind::hangup()).context("cannot wait for signals")?;
     let mut flush = interval(FLUSH);
     flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut tidy = interval(TIDY);
+    tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut renewal = interval(CERTIFICATE);
     renewal.reset();
     loop {
         tokio::select! {
             _ = flush.tick() => server.flush().await,
             _ = renewal.tick() => certificate.refresh(),
+            _ = tidy.tick() => housekeeping::tidy(server.front.app(), now().millis()).await,
             _ = hangup.recv() => {
                 info!("reading the certificate again");
                 certificate.refresh();
@@ -181,10 +191,8 @@ async fn first_admin(server: &Assembled, email: &str) -> Result<Option<String>> 
     let password = secret::password();
     let hash = password::hash(&password).context("cannot hash a password")?;
     let email = email.trim().to_lowercase();
-    match store
-        .add_user(new_id(), email, hash, Role::Admin, now().millis())
-        .await?
-    {
+    let added = store.add_user(new_id(), email, hash, Role::Admin, now().millis());
+    match because(Cause::server(), added).await? {
         UserOutcome::Done(_) => Ok(Some(password)),
         UserOutcome::Missing | UserOutcome::EmailTaken | UserOutcome::Last => Ok(None),
     }

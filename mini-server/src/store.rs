@@ -12,6 +12,7 @@
 
 mod artifacts;
 mod attributes;
+mod audit_log;
 mod auth_sets;
 mod deployments;
 mod device_deployments;
@@ -32,6 +33,7 @@ mod standing_orders;
 mod steps;
 mod tokens;
 mod users;
+mod webhooks;
 mod writer;
 
 use std::path::Path;
@@ -40,10 +42,11 @@ use std::time::Duration;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection as _};
+use sqlx::{ConnectOptions, Connection as _, Row as _};
 
 pub use artifacts::{Added, ArtifactFilter, Changed, StoredArtifact};
 pub use attributes::{Mode, Owner, Written};
+pub use audit_log::{AuditFilter, AuditRow};
 pub use auth_sets::{Decision, Grant, Knock, Limits, Preauthorization, Session};
 pub use deployments::{Abort, DeploymentFilter, DeploymentRow, StateFilter};
 pub use device_deployments::{DeviceDeploymentRow, StatusFilter};
@@ -61,6 +64,7 @@ pub use standing_orders::{Ordered, StandingOrderRow};
 pub use steps::{Finding, Noted, Reported};
 pub use tokens::{OperatorSession, TokenOutcome, TokenRow};
 pub use users::{Credentials, UserChange, UserOutcome, UserRow};
+pub use webhooks::{DueWebhook, WaitingEvent, WebhookAdded, WebhookRow};
 pub use writer::{Change, Topic, Tx, Watcher};
 
 /// Identifies a thing: a random UUID.
@@ -135,6 +139,19 @@ impl Store {
             .await?;
         connection.close().await?;
         Ok(())
+    }
+
+    /// How much the database takes on the disk, bytes; without what is not in its file yet.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn size(&self) -> Result<u64, Error> {
+        let row = sqlx::query(
+            "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
+        )
+        .fetch_one(&self.readers)
+        .await?;
+        Ok(devices::unsigned(row.try_get(0)?))
     }
 
     /// Whether the database answers.

@@ -11,10 +11,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use http::request::Parts;
 use http::{Method, header};
+use tandem_api::management::Role;
 
-use crate::access::{Access, Operator, Role};
+use crate::access::{Access, Operator};
 use crate::app::App;
+use crate::audit::{self, Cause};
 use crate::clock::now;
+use crate::management;
 use crate::reply::Refusal;
 use crate::request::{Peer, discard};
 use crate::sessions::DeviceSession;
@@ -89,10 +92,18 @@ impl Surface {
         let number = RouteNumber(self.routes.len());
         // GET answers HEAD as well.
         let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::TRACE);
-        let guarded = handler.layer(from_fn(move |request: Request, next: Next| async move {
-            let mut response = guard(access, patience, request, next).await;
-            response.extensions_mut().insert(number);
-            response
+        let verb = method.clone();
+        let guarded = handler.layer(from_fn(move |request: Request, next: Next| {
+            let route = Route {
+                method: verb.clone(),
+                path,
+                access,
+            };
+            async move {
+                let mut response = guard(&route, patience, request, next).await;
+                response.extensions_mut().insert(number);
+                response
+            }
         }));
         self.router = self.router.route(path, on(filter, guarded));
         self.routes.push(Route {
@@ -117,26 +128,33 @@ impl Surface {
 
 /// Lets through who may, within the time that there is.
 async fn guard(
-    access: Access,
+    route: &Route,
     patience: Option<Duration>,
     request: Request,
     next: Next,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
-    let asked = access.is_page().then(|| Asked::of(&parts));
-    let answer = match admit(access, &mut parts).await {
+    let asked = route.access.is_page().then(|| Asked::of(&parts));
+    let answer = match admit(route, &mut parts).await {
         Err(refusal) => {
             discard(body).await;
             refusal.into_response()
         }
-        Ok(()) => {
+        Ok(cause) => {
+            let app = parts.extensions.get::<Arc<App>>().cloned();
             let answer = next.run(Request::from_parts(parts, body));
-            match patience {
+            let answer = accountable(cause.clone(), answer);
+            let answer = match patience {
                 None => answer.await,
                 Some(patience) => tokio::time::timeout(patience, answer)
                     .await
                     .unwrap_or_else(|_| Refusal::unavailable(30).into_response()),
+            };
+            if let (Some(cause), Some(app)) = (cause, app) {
+                let why = management::audit::reason(&answer);
+                management::audit::refused(&app, cause, why).await;
             }
+            answer
         }
     };
     match asked {
@@ -155,8 +173,17 @@ async fn not_found(request: Request) -> Response {
     web::answer::dress(Asked::of(&parts), answer)
 }
 
-/// Finds out who asks, and leaves that for the handler.
-async fn admit(access: Access, parts: &mut Parts) -> Result<(), Refusal> {
+/// Lets `work` make its changes on behalf of `cause`.
+async fn accountable<T>(cause: Option<Cause>, work: impl Future<Output = T>) -> T {
+    match cause {
+        Some(cause) => audit::because(cause, work).await,
+        None => work.await,
+    }
+}
+
+/// Finds out who asks, and leaves that for the handler; who is to answer for what is changed.
+async fn admit(route: &Route, parts: &mut Parts) -> Result<Option<Cause>, Refusal> {
+    let access = route.access;
     let extensions = &parts.extensions;
     let (Some(app), Some(peer)) = (extensions.get::<Arc<App>>(), extensions.get::<Peer>()) else {
         return Err(Refusal::unauthorized("unauthorized"));
@@ -165,7 +192,7 @@ async fn admit(access: Access, parts: &mut Parts) -> Result<(), Refusal> {
     if access == Access::Device {
         let session = device(&app, parts).await?;
         parts.extensions.insert(session);
-        return Ok(());
+        return Ok(None);
     }
     if let Peer::Network(address) = peer {
         app.throttles
@@ -193,11 +220,11 @@ async fn admit(access: Access, parts: &mut Parts) -> Result<(), Refusal> {
                 }
                 Some(Bearer::Device { .. }) | None => None,
             };
-            parts.extensions.insert(allowed(operator, role)?);
+            return answerable(&app, peer, route, parts, operator, role).await;
         }
         Access::Person(role) => {
-            let operator = operator(&app, peer, parts, role).await?;
-            parts.extensions.insert(operator);
+            let operator = operator(&app, peer, parts).await?;
+            return answerable(&app, peer, route, parts, operator, role).await;
         }
         // What passed through a proxy does not come from this machine.
         Access::Monitor => {
@@ -205,11 +232,41 @@ async fn admit(access: Access, parts: &mut Parts) -> Result<(), Refusal> {
                 .iter()
                 .any(|name| parts.headers.contains_key(*name));
             if forwarded || !peer.address().is_loopback() {
-                operator(&app, peer, parts, Role::Admin).await?;
+                allowed(operator(&app, peer, parts).await?, Role::Viewer)?;
             }
         }
     }
-    Ok(())
+    Ok(None)
+}
+
+/// Lets `operator` in if that is one for this role; a cause for what a request changes that is not for reading.
+async fn answerable(
+    app: &App,
+    peer: Peer,
+    route: &Route,
+    parts: &mut Parts,
+    operator: Option<Operator>,
+    role: Role,
+) -> Result<Option<Cause>, Refusal> {
+    let cause = operator
+        .filter(|_| route.method != Method::GET)
+        .map(|operator| {
+            let asked = audit::Asked::new(&route.method, route.path, parts.uri.path());
+            Cause::of(operator, peer, asked)
+        });
+    match allowed(operator, role) {
+        Ok(operator) => {
+            parts.extensions.insert(operator);
+            Ok(cause)
+        }
+        Err(refusal) => {
+            if let Some(cause) = cause {
+                let why = management::audit::reason(&refusal.clone().into_response());
+                management::audit::refused(app, cause, why).await;
+            }
+            Err(refusal)
+        }
+    }
 }
 
 async fn device(app: &App, parts: &Parts) -> Result<Arc<DeviceSession>, Refusal> {
@@ -237,7 +294,7 @@ async fn device(app: &App, parts: &Parts) -> Result<Arc<DeviceSession>, Refusal>
     Ok(session)
 }
 
-async fn operator(app: &App, peer: Peer, parts: &Parts, role: Role) -> Result<Operator, Refusal> {
+async fn operator(app: &App, peer: Peer, parts: &Parts) -> Result<Option<Operator>, Refusal> {
     let time = now();
     let bearer = token(parts).and_then(|token| app.keys.verify(token, time.seconds()));
     let operator = match (bearer, peer) {
@@ -255,14 +312,17 @@ async fn operator(app: &App, peer: Peer, parts: &Parts, role: Role) -> Result<Op
         (None, Peer::Local) if token(parts).is_none() => Some(Operator::Local),
         (Some(Bearer::Device { .. }) | None, _) => None,
     };
-    allowed(operator, role)
+    Ok(operator)
 }
 
 fn allowed(operator: Option<Operator>, role: Role) -> Result<Operator, Refusal> {
     match operator {
         None => Err(Refusal::unauthorized("unauthorized")),
-        Some(operator) if operator.may(role) => Ok(operator),
-        Some(_) => Err(Refusal::new(http::StatusCode::FORBIDDEN, "forbidden")),
+        Some(operator) if operator.role() >= role => Ok(operator),
+        Some(operator) => Err(Refusal::forbidden(format!(
+            "this needs the role {role}, and you have the role {}",
+            operator.role()
+        ))),
     }
 }
 

@@ -10,6 +10,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod assets;
+pub(crate) mod audit;
 mod chart;
 pub(crate) mod cookie;
 pub(crate) mod deployment;
@@ -21,6 +22,7 @@ pub(crate) mod events;
 mod form;
 mod frame;
 mod identity_text;
+pub(crate) mod import;
 pub(crate) mod new_deployment;
 pub(crate) mod origin;
 pub(crate) mod overview;
@@ -35,4 +37,5 @@ pub(crate) mod sign_in;
 pub(crate) mod standing;
 pub(crate) mod start;
 mod status_text;
+pub(crate) mod webhooks;
 mod wording;

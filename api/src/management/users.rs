@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::management::Role;
 use crate::timestamp::Timestamp;
 
 /// A person who may sign in.
@@ -11,6 +12,8 @@ pub struct User {
     pub id: String,
     /// The name to sign in with; lower case.
     pub email: String,
+    /// What the person may do.
+    pub role: Role,
     /// Since when there is this user.
     pub created_ts: Timestamp,
     /// When e-mail address or password changed last.
@@ -27,6 +30,9 @@ pub struct NewUser {
     pub email: String,
     /// 8 to 256 bytes.
     pub password: String,
+    /// What the person may do; the least if nothing is said.
+    #[serde(default)]
+    pub role: Role,
 }
 
 /// What is to change about a user.
@@ -41,6 +47,9 @@ pub struct UpdatedUser {
     /// The password so far: needed to change it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_password: Option<String>,
+    /// What the person may do from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
 }
 
 /// A personal access token, without the token itself.
@@ -50,6 +59,9 @@ pub struct Token {
     pub id: String,
     /// What its owner calls it.
     pub name: String,
+    /// What whoever has it may do, at most; what its owner may if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
     /// When it was used last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used: Option<Timestamp>,
@@ -68,4 +80,7 @@ pub struct NewToken {
     /// Seconds; for ever if zero or absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<u32>,
+    /// What whoever has it may do, at most: no more than its owner may; that if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
 }

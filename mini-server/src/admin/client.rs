@@ -12,9 +12,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tandem_api::ErrorBody;
@@ -28,6 +26,7 @@ use crate::assembly::{Assembled, Rates, artifact_keys};
 use crate::data_dir::DataDir;
 use crate::exit::{Because, Exit};
 use crate::listener;
+use crate::outgoing;
 use crate::request::Peer;
 
 /// Where the server is.
@@ -105,6 +104,11 @@ impl Client {
             Way::Https { .. } => false,
             Way::Socket(_) | Way::Own { .. } => true,
         }
+    }
+
+    /// Whether the server is one of this process, because none runs on the data directory.
+    pub fn is_own(&self) -> bool {
+        matches!(self.way, Way::Own { .. })
     }
 
     /// The answer to a GET, read as JSON.
@@ -355,28 +359,12 @@ fn https(url: &str, token: String, authority: Option<PathBuf>) -> Result<Way> {
         .host()
         .ok_or_else(|| usage(format!("{url:?} has no host")))?
         .to_owned();
-    let mut roots = RootCertStore::empty();
-    if let Some(file) = &authority {
-        let certificates = CertificateDer::pem_file_iter(file)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|err| anyhow!("cannot read {}: {err}", file.display()))?;
-        roots.add_parsable_certificates(certificates);
-    } else {
-        let system = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(system.certs);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .context("cannot set up TLS")?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
     Ok(Way::Https {
         host,
         port: uri.port_u16().unwrap_or(443),
         prefix: uri.path().trim_end_matches('/').to_owned(),
         token,
-        connector: TlsConnector::from(Arc::new(config)),
+        connector: outgoing::connector(authority.as_deref())?,
     })
 }
 

@@ -1,6 +1,6 @@
 //! `tandem-server device`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Subcommand;
@@ -15,7 +15,8 @@ use tandem_api::management::{
 use super::client::{Client, escape};
 use super::output::{Output, Table, inert, print};
 use crate::device_key::fingerprint;
-use crate::exit::{Because, Exit};
+use crate::device_list;
+use crate::exit::{self, Because, Exit};
 
 const PATH: &str = "/api/management/v2/devauth/devices";
 
@@ -78,6 +79,20 @@ pub enum Verb {
         #[arg(long)]
         key: PathBuf,
         /// Also if there is a device of this identity: the key is added to it
+        #[arg(long)]
+        force: bool,
+    },
+    /// Let many devices in as soon as they come: those of a list
+    #[command(after_help = "\
+The list is comma-separated, and its first line has the names of the columns: 'pubkey' for the public key (PEM, or the
+base64 of it in one line), any other for a part of the identity, exactly as devices send it:
+
+  mac,pubkey
+  de:ad:be:ef:00:01,MCowBQYDK2VwAyEA...")]
+    Import {
+        /// The file
+        file: PathBuf,
+        /// Also devices that there are: the keys are added to them
         #[arg(long)]
         force: bool,
     },
@@ -169,7 +184,36 @@ pub async fn run(verb: Verb, client: &mut Client, output: Output) -> Result<()> 
             let id = client.make(PATH, &new).await?;
             output.done(&json!({"id": id}), &format!("expecting {id}"))
         }
+        Verb::Import { file, force } => import(client, output, &file, force).await,
     }
+}
+
+async fn import(client: &mut Client, output: Output, file: &Path, force: bool) -> Result<()> {
+    let name = file.display();
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
+    let lines = device_list::parse(&text, force).map_err(|err| anyhow!("{name}: {err}"))?;
+    let all = lines.len();
+    let (mut done, mut problems) = (0_usize, Vec::new());
+    for (number, device) in lines {
+        let outcome = match device {
+            Ok(device) => client.send_json(Method::POST, PATH, &device).await,
+            Err(problem) => Err(anyhow!(problem)),
+        };
+        match outcome {
+            Ok(_) => done = done.saturating_add(1),
+            // Not one line more, if that is how all of them would end.
+            Err(err) if [Exit::Unreachable, Exit::Refused].contains(&exit::of(&err)) => {
+                return Err(err.context(format!("{done} of {all} devices are imported")));
+            }
+            Err(err) => problems.push(format!("line {number}: {err:#}")),
+        }
+    }
+    let sentence = format!("{done} of {all} devices are imported");
+    output.done(&json!({"imported": done, "problems": problems}), &sentence)?;
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(anyhow!("{}", problems.join("\n")))
 }
 
 async fn accept(

@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow};
 use clap::Subcommand;
 use http::Method;
 use serde_json::json;
-use tandem_api::management::{NewToken, Token};
+use tandem_api::management::{NewToken, Role, Token};
 
 use super::client::Client;
 use super::output::{Output, Table};
@@ -23,6 +23,9 @@ pub enum Verb {
         /// Days that it is good; for ever without this
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=365))]
         days: Option<u32>,
+        /// What it is good for at most: viewer, operator or admin; all that its owner may do without this
+        #[arg(long)]
+        role: Option<Role>,
         /// Whose: e-mail address or identifier. Needed with --data if there are several users
         #[arg(long)]
         user: Option<String>,
@@ -49,11 +52,17 @@ pub enum Verb {
 /// If it cannot be done.
 pub async fn run(verb: Verb, client: &mut Client, output: Output) -> Result<()> {
     match verb {
-        Verb::Create { name, days, user } => {
+        Verb::Create {
+            name,
+            days,
+            role,
+            user,
+        } => {
             let query = owner(client, user).await?;
             let new = NewToken {
                 name,
                 expires_in: days.map(|days| days.saturating_mul(24 * 60 * 60)),
+                role,
             };
             let token = client
                 .send_for_text(Method::POST, &format!("{PATH}{query}"), &new)
@@ -64,7 +73,8 @@ pub async fn run(verb: Verb, client: &mut Client, output: Output) -> Result<()> 
             let query = owner(client, user).await?;
             let tokens: Vec<Token> = client.get(&format!("{PATH}{query}")).await?;
             output.show(&tokens, |tokens| {
-                let mut table = Table::new(&["ID", "NAME", "SINCE", "LAST USED", "GOOD UNTIL"]);
+                let mut table =
+                    Table::new(&["ID", "NAME", "ROLE", "SINCE", "LAST USED", "GOOD UNTIL"]);
                 for token in tokens {
                     let used = token
                         .last_used
@@ -75,6 +85,9 @@ pub async fn run(verb: Verb, client: &mut Client, output: Output) -> Result<()> 
                     table.row([
                         token.id.clone(),
                         token.name.clone(),
+                        token
+                            .role
+                            .map_or("owner's".to_owned(), |role| role.to_string()),
                         token.created_ts.to_string(),
                         used,
                         end,

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Subcommand;
 use http::Method;
 use serde_json::json;
-use tandem_api::management::{NewUser, UpdatedUser, User};
+use tandem_api::management::{NewUser, Role, UpdatedUser, User};
 
 use super::client::Client;
 use super::output::{Output, Table};
@@ -13,13 +13,23 @@ use crate::secret;
 
 const PATH: &str = "/api/management/v1/useradm/users";
 
+const ROLES: &str = "\
+Roles:
+  viewer    looks at devices, releases and deployments
+  operator  also lets devices in, groups and tags them, uploads and deploys
+  admin     also users, their roles, the audit log and the settings of the server";
+
 /// What to do with users.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Add a user; prints the password unless one is given
+    #[command(visible_alias = "create", after_help = ROLES)]
     Add {
         /// The e-mail address to sign in with
         email: String,
+        /// What the person may do: viewer, operator or admin
+        #[arg(long, default_value_t = Role::default())]
+        role: Role,
         /// Read the password from standard input
         #[arg(long)]
         password_stdin: bool,
@@ -30,6 +40,14 @@ pub enum Verb {
     Delete {
         /// E-mail address or identifier
         user: String,
+    },
+    /// Change what a user may do; it counts from the next request on
+    #[command(after_help = ROLES)]
+    Role {
+        /// E-mail address or identifier
+        user: String,
+        /// viewer, operator or admin
+        role: Role,
     },
     /// Change a password; prints the new one unless one is given. Sessions end
     Passwd {
@@ -53,7 +71,7 @@ pub async fn run(verb: Verb, client: &mut Client, output: Output) -> Result<()> 
         Verb::List => {
             let users: Vec<User> = client.get(PATH).await?;
             output.show(&users, |users| {
-                let mut table = Table::new(&["ID", "E-MAIL", "SINCE", "LAST SIGN-IN"]);
+                let mut table = Table::new(&["ID", "E-MAIL", "ROLE", "SINCE", "LAST SIGN-IN"]);
                 for user in users {
                     let login = user
                         .login_ts
@@ -62,6 +80,7 @@ pub async fn run(verb: Verb, client: &mut Client, output: Output) -> Result<()> 
                     table.row([
                         user.id.clone(),
                         user.email.clone(),
+                        user.role.to_string(),
                         user.created_ts.to_string(),
                         login,
                     ]);
@@ -71,17 +90,19 @@ pub async fn run(verb: Verb, client: &mut Client, output: Output) -> Result<()> 
         }
         Verb::Add {
             email,
+            role,
             password_stdin,
         } => {
             let (password, made_up) = new_password(password_stdin)?;
             let new = NewUser {
                 email: email.clone(),
                 password: password.clone(),
+                role,
             };
             client.send_json(Method::POST, PATH, &new).await?;
             tell(
                 output,
-                &format!("added {email}"),
+                &format!("added {email} as {role}"),
                 &email,
                 &password,
                 made_up,
@@ -95,6 +116,20 @@ pub async fn run(verb: Verb, client: &mut Client, output: Output) -> Result<()> 
                 &format!("removed {}", user.email),
             )
         }
+        Verb::Role { user, role } => {
+            let user = find(client, &user).await?;
+            let update = UpdatedUser {
+                role: Some(role),
+                ..UpdatedUser::default()
+            };
+            client
+                .send_json(Method::PUT, &format!("{PATH}/{}", user.id), &update)
+                .await?;
+            output.done(
+                &json!({"email": user.email, "role": role}),
+                &format!("{} is {role} now", user.email),
+            )
+        }
         Verb::Passwd {
             user,
             password_stdin,
@@ -104,9 +139,9 @@ pub async fn run(verb: Verb, client: &mut Client, output: Output) -> Result<()> 
             let (password, made_up) = new_password(password_stdin)?;
             let user = find(client, &user).await?;
             let update = UpdatedUser {
-                email: None,
                 password: Some(password.clone()),
                 current_password,
+                ..UpdatedUser::default()
             };
             client
                 .send_json(Method::PUT, &format!("{PATH}/{}", user.id), &update)

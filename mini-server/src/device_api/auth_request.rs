@@ -12,6 +12,7 @@ use tandem_api::SIGNATURE;
 use tandem_api::device::AuthRequest;
 
 use crate::app::App;
+use crate::audit::{Cause, Who, because};
 use crate::clock::now;
 use crate::device_key::DeviceKey;
 use crate::identity::Identity;
@@ -46,10 +47,8 @@ pub async fn post(
         None => {
             let limits = app.settings.device_limits();
             let (name, pem) = (identity.as_str().to_owned(), key.pem().to_owned());
-            let knock = app
-                .store
-                .knock(identity, pem, limits, time.millis())
-                .await?;
+            let knock = app.store.knock(identity, pem, limits, time.millis());
+            let knock = because(Cause::by(Who::Device, peer), knock).await?;
             report(&knock, &name, peer);
             knock
         }

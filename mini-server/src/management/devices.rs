@@ -102,19 +102,8 @@ pub async fn preauthorize(
     _: Operator,
     JsonBody(new): JsonBody<Preauthorized>,
 ) -> Result {
-    if new.identity_data.is_empty() {
-        return Err(Refusal::bad_request("identity_data must not be empty"));
-    }
-    let identity = Identity::of(&new.identity_data).map_err(Refusal::bad_request)?;
-    let key = DeviceKey::parse(&new.pubkey).map_err(Refusal::bad_request)?;
-    let pem = key.pem().to_owned();
-    match app
-        .store
-        .preauthorize(identity, pem, new.force, now().millis())
-        .await?
-    {
+    match announce(&app, new).await? {
         Preauthorization::Done(id) => {
-            info!(device:% = id; "device preauthorized");
             let location = format!("{LIST}/{id}");
             Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response())
         }
@@ -123,6 +112,27 @@ pub async fn preauthorize(
             Ok((StatusCode::CONFLICT, Json(show(device)?)).into_response())
         }
     }
+}
+
+/// Announces a device, which is let in as soon as it comes.
+///
+/// # Errors
+/// A refusal if identity or key cannot be.
+pub async fn announce(app: &App, new: Preauthorized) -> Result<Preauthorization> {
+    if new.identity_data.is_empty() {
+        return Err(Refusal::bad_request("identity_data must not be empty"));
+    }
+    let identity = Identity::of(&new.identity_data).map_err(Refusal::bad_request)?;
+    let key = DeviceKey::parse(&new.pubkey).map_err(Refusal::bad_request)?;
+    let pem = key.pem().to_owned();
+    let done = app
+        .store
+        .preauthorize(identity, pem, new.force, now().millis())
+        .await?;
+    if let Preauthorization::Done(id) = done {
+        info!(device:% = id; "device preauthorized");
+    }
+    Ok(done)
 }
 
 /// `DELETE /api/management/v2/devauth/devices/{id}`

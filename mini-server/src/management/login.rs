@@ -14,7 +14,9 @@ use tandem_api::Timestamp;
 
 use crate::access::Operator;
 use crate::app::App;
+use crate::audit::{Asked, Cause, Who, because};
 use crate::clock::now;
+use crate::management::audit;
 use crate::reply::{Refusal, Result};
 use crate::request::{Peer, RawBody};
 use crate::secret::new_id;
@@ -75,7 +77,14 @@ pub async fn sign_in(
     let credentials = app.store.credentials(email).await?;
     let user = credentials.as_ref().map(|credentials| credentials.id);
     let hash = credentials.map(|credentials| credentials.password);
-    check_password(app, peer, email, password, hash).await?;
+    if let Err(refusal) = check_password(app, peer, email, password, hash).await {
+        if refusal.status() == StatusCode::UNAUTHORIZED {
+            // Not what was given as the name: people type passwords there.
+            let cause = Cause::by(Who::Stranger, peer);
+            audit::note(app, cause, Asked::sign_in(user), refusal.message()).await;
+        }
+        return Err(refusal);
+    }
     let user = user.ok_or_else(refused)?;
 
     let (time, token) = (now(), new_id());
@@ -83,9 +92,10 @@ pub async fn sign_in(
         Lasts::ForEver => Timestamp::from_millis(i64::MAX),
         Lasts::AWeek => time.plus_millis(SESSION),
     };
-    app.store
-        .begin_session(token, user, time.millis(), expires.millis())
-        .await?;
+    let session = app
+        .store
+        .begin_session(token, user, time.millis(), expires.millis());
+    because(Cause::by(Who::User { user, token }, peer), session).await?;
     info!(email:% = email, peer:% = peer.address(); "signed in");
     let bearer = Bearer::Person { user, token };
     Ok(app.keys.issue(bearer, time.seconds(), expires.seconds()))

@@ -1,14 +1,17 @@
 //! What programs watch.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::State;
 use axum::response::IntoResponse;
 use http::header;
+use log::error;
 use tandem_api::management::DeviceStatus;
 
 use crate::app::{App, UPLOADS};
+use crate::openapi;
 use crate::reply::{Refusal, Result};
+use crate::routes::surface;
 
 /// `GET /healthz`
 pub async fn health(State(app): State<Arc<App>>) -> Result {
@@ -16,6 +19,18 @@ pub async fn health(State(app): State<Arc<App>>) -> Result {
         Ok(()) => Ok("ok\n".into_response()),
         Err(_) => Err(Refusal::unavailable(10)),
     }
+}
+
+/// `GET /api/openapi.json`
+pub async fn description() -> Result {
+    static DOCUMENT: OnceLock<std::result::Result<String, String>> = OnceLock::new();
+    let made = || openapi::document(surface().routes()).map(|document| document.to_string());
+    let document = DOCUMENT.get_or_init(made).clone();
+    let document = document.map_err(|err| {
+        error!("cannot describe the APIs: {err}");
+        Refusal::unavailable(60)
+    })?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], document).into_response())
 }
 
 /// `GET /metrics`
@@ -31,6 +46,19 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Result {
             count,
         ));
     }
+    let progress = app.store.rollout_progress().await?;
+    let progress: Vec<(String, u64)> = progress
+        .into_iter()
+        .map(|(status, devices)| (format!("{{status=\"{status}\"}}"), devices))
+        .collect();
+    for (labels, devices) in &progress {
+        gauges.push((
+            "tandem_rollout_devices",
+            labels.as_str(),
+            "Devices of the deployments that are not finished, by how far they are.",
+            *devices,
+        ));
+    }
     let uploads = UPLOADS.saturating_sub(app.uploads.available_permits());
     for (name, help, value) in [
         (
@@ -42,6 +70,21 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Result {
             "tandem_artifact_bytes",
             "Size of all artifacts.",
             app.store.artifact_bytes().await?,
+        ),
+        (
+            "tandem_storage_free_bytes",
+            "Free space where artifacts are kept.",
+            app.blobs.free().unwrap_or_default(),
+        ),
+        (
+            "tandem_database_bytes",
+            "Size of the database.",
+            app.store.size().await?,
+        ),
+        (
+            "tandem_webhook_events_waiting",
+            "Events that receivers are still to be told.",
+            app.store.count_waiting_events().await?,
         ),
         (
             "tandem_downloads",

@@ -36,7 +36,7 @@ pub async fn post(
     query: Query,
     JsonBody(new): JsonBody<NewToken>,
 ) -> Result {
-    let token = make(&app, owner(operator, &query)?, new).await?;
+    let token = make(&app, operator, owner(operator, &query)?, new).await?;
     Ok(([(header::CONTENT_TYPE, "application/jwt")], token).into_response())
 }
 
@@ -44,7 +44,7 @@ pub async fn post(
 ///
 /// # Errors
 /// A refusal if it cannot be.
-pub async fn make(app: &App, user: Id, new: NewToken) -> Result<String> {
+pub async fn make(app: &App, operator: Operator, user: Id, new: NewToken) -> Result<String> {
     let name = new.name.trim().to_owned();
     if !(1..=256).contains(&name.len()) || name.contains(char::is_control) {
         return Err(Refusal::bad_request(
@@ -61,6 +61,19 @@ pub async fn make(app: &App, user: Id, new: NewToken) -> Result<String> {
             )));
         }
     };
+    let own = app.store.user(user).await?;
+    let own = own.ok_or_else(|| Refusal::not_found("user"))?.role;
+    let most = own.min(operator.role());
+    let role = match new.role {
+        Some(role) if role > most => {
+            return Err(Refusal::forbidden(format!(
+                "a token has no higher role than whoever makes it: {most}"
+            )));
+        }
+        // Whoever has a token for less makes none for more.
+        None if most < own => Some(most),
+        role => role,
+    };
     let id = new_id();
     let row = TokenRow {
         id,
@@ -68,6 +81,7 @@ pub async fn make(app: &App, user: Id, new: NewToken) -> Result<String> {
         created: time.millis(),
         expires: expires.millis(),
         last_used: None,
+        role,
     };
     match app.store.add_token(user, row).await? {
         TokenOutcome::Done => {}
@@ -92,15 +106,24 @@ pub async fn delete(
     Params(id): Params<String>,
 ) -> Result {
     let id = id.parse().map_err(|_| missing())?;
-    revoke(&app, owner(operator, &query)?, id).await?;
+    revoke(&app, operator, owner(operator, &query)?, id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Ends a token of a user.
 ///
 /// # Errors
-/// A refusal if the user has no such token.
-pub async fn revoke(app: &App, user: Id, id: Id) -> Result<()> {
+/// A refusal if the user has no such token, or it is for more than the operator may.
+pub async fn revoke(app: &App, operator: Operator, user: Id, id: Id) -> Result<()> {
+    let own = app.store.user(user).await?.ok_or_else(missing)?.role;
+    let tokens = app.store.tokens(user).await?;
+    let token = tokens.iter().find(|token| token.id == id);
+    let role = token.ok_or_else(missing)?.role.unwrap_or(own);
+    if role.min(own) > operator.role() {
+        return Err(Refusal::forbidden(
+            "this token may do more than the one that you use",
+        ));
+    }
     if !app.store.remove_token(user, id).await? {
         return Err(missing());
     }
@@ -129,6 +152,7 @@ fn show(token: TokenRow) -> Token {
     Token {
         id: token.id.to_string(),
         name: token.name,
+        role: token.role,
         last_used: token.last_used.map(Timestamp::from_millis),
         expiration_date: Some(expires).filter(|expires| *expires < never),
         created_ts: Timestamp::from_millis(token.created),

@@ -17,6 +17,7 @@ use tandem_artifact::Kind;
 
 use crate::access::Operator;
 use crate::app::App;
+use crate::audit::inherit;
 use crate::clock::now;
 use crate::multipart::{Event, Multipart};
 use crate::reply::{Refusal, Result};
@@ -92,6 +93,16 @@ async fn receive(app: &App, form: &mut Form) -> Result<(Staged, Fields)> {
     if fields.size.is_some_and(|size| size > limit) {
         return Err(too_large());
     }
+    let wanted = app
+        .settings
+        .min_free
+        .saturating_add(fields.size.unwrap_or(0));
+    if app.blobs.free().is_some_and(|free| free < wanted) {
+        return Err(Refusal::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "there is too little free space for artifacts on the server: delete some, or give it more",
+        ));
+    }
     let verification = app.settings.verification.clone();
     let staging =
         Staging::begin(&app.blobs, verification).map_err(|err| Refusal::internal(&err))?;
@@ -144,7 +155,7 @@ async fn receive(app: &App, form: &mut Form) -> Result<(Staged, Fields)> {
 /// Makes a staged artifact known. To its end, also if the client is gone meanwhile.
 async fn store(app: &Arc<App>, staged: Staged, fields: Fields) -> Result<Id> {
     let app = Arc::clone(app);
-    let stored = tokio::spawn(async move {
+    let stored = tokio::spawn(inherit(async move {
         let id = fields.id.unwrap_or_else(new_id);
         let combinations = staged.checked.content.combinations().ok_or_else(|| {
             Refusal::bad_request("the artifact depends on too many combinations of values")
@@ -183,7 +194,7 @@ async fn store(app: &Arc<App>, staged: Staged, fields: Fields) -> Result<Id> {
         };
         app.blobs.remove(id).await;
         Err(refusal)
-    });
+    }));
     stored.await.map_err(|err| Refusal::internal(&err))?
 }
 

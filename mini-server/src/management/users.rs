@@ -7,9 +7,9 @@ use axum::response::IntoResponse;
 use http::{StatusCode, header};
 use log::info;
 use tandem_api::Timestamp;
-use tandem_api::management::{NewUser, UpdatedUser, User};
+use tandem_api::management::{NewUser, Role, UpdatedUser, User};
 
-use crate::access::{Operator, Role};
+use crate::access::Operator;
 use crate::app::App;
 use crate::clock::now;
 use crate::management::login::check_password;
@@ -50,7 +50,7 @@ pub async fn post(
     _: Operator,
     JsonBody(new): JsonBody<NewUser>,
 ) -> Result {
-    let id = add(&app, &new.email, new.password).await?;
+    let id = add(&app, &new.email, new.password, new.role).await?;
     let location = format!("/api/management/v1/useradm/users/{id}");
     Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response())
 }
@@ -59,26 +59,30 @@ pub async fn post(
 ///
 /// # Errors
 /// A refusal if e-mail address or password cannot be, or there is such a user.
-pub async fn add(app: &App, email: &str, password: String) -> Result<Id> {
+pub async fn add(app: &App, email: &str, password: String, role: Role) -> Result<Id> {
     let email = check_email(email)?;
     check_new_password(&password)?;
     let hash = hash(app, password).await?;
     let outcome = app
         .store
-        .add_user(new_id(), email.clone(), hash, Role::Admin, now().millis())
+        .add_user(new_id(), email.clone(), hash, role, now().millis())
         .await?;
     let id = done(outcome)?;
-    info!(user:% = id, email:% = email; "user added");
+    info!(user:% = id, email:% = email, role:% = role; "user added");
     Ok(id)
 }
 
 /// `GET /api/management/v1/useradm/users/{id}`
-pub async fn get(
-    State(app): State<Arc<App>>,
-    operator: Operator,
-    Params(id): Params<String>,
-) -> Result {
-    let id = find(operator, &id)?;
+pub async fn get(State(app): State<Arc<App>>, _: Operator, Params(id): Params<String>) -> Result {
+    answer(&app, find(&id)?).await
+}
+
+/// `GET /api/management/v1/useradm/users/me`
+pub async fn get_own(State(app): State<Arc<App>>, operator: Operator) -> Result {
+    answer(&app, own(operator)?).await
+}
+
+async fn answer(app: &App, id: Id) -> Result {
     let user = app.store.user(id).await?.ok_or_else(missing)?;
     Ok(Json(show(user)).into_response())
 }
@@ -91,8 +95,18 @@ pub async fn put(
     Params(id): Params<String>,
     JsonBody(update): JsonBody<UpdatedUser>,
 ) -> Result {
-    let id = find(operator, &id)?;
-    change(&app, operator, peer, id, update).await?;
+    change(&app, operator, peer, find(&id)?, update).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `PUT /api/management/v1/useradm/users/me`
+pub async fn put_own(
+    State(app): State<Arc<App>>,
+    operator: Operator,
+    peer: Peer,
+    JsonBody(update): JsonBody<UpdatedUser>,
+) -> Result {
+    change(&app, operator, peer, own(operator)?, update).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -108,8 +122,14 @@ pub async fn change(
     update: UpdatedUser,
 ) -> Result<()> {
     let user = app.store.user(id).await?.ok_or_else(missing)?;
+    if (update.email.is_some() || update.role.is_some()) && operator.role() < Role::Admin {
+        return Err(Refusal::forbidden(
+            "only an admin changes e-mail addresses and roles",
+        ));
+    }
     let mut change = UserChange {
         email: update.email.as_deref().map(check_email).transpose()?,
+        role: update.role,
         ..UserChange::default()
     };
     if let Some(password) = update.password {
@@ -147,28 +167,32 @@ pub async fn change(
 /// `DELETE /api/management/v1/useradm/users/{id}`
 pub async fn delete(
     State(app): State<Arc<App>>,
-    operator: Operator,
+    _: Operator,
     Params(id): Params<String>,
 ) -> Result {
-    remove(&app, find(operator, &id)?).await?;
+    remove(&app, find(&id)?).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Removes a user with all sessions and tokens.
 ///
 /// # Errors
-/// A refusal if there is no such user, or no other.
+/// A refusal if there is no such user, or no other admin.
 pub async fn remove(app: &App, id: Id) -> Result<()> {
     done(app.store.remove_user(id).await?)?;
     info!(user:% = id; "user removed");
     Ok(())
 }
 
-/// The user that `id` names; `me` is who asks.
-fn find(operator: Operator, id: &str) -> Result<Id> {
-    match (id, operator) {
-        ("me", Operator::Person { user, .. }) => Ok(user),
-        _ => id.parse().map_err(|_| missing()),
+fn find(id: &str) -> Result<Id> {
+    id.parse().map_err(|_| missing())
+}
+
+/// Who asks. Whoever is on the machine itself is no user.
+fn own(operator: Operator) -> Result<Id> {
+    match operator {
+        Operator::Person { user, .. } => Ok(user),
+        Operator::Local => Err(missing()),
     }
 }
 
@@ -184,7 +208,7 @@ fn done(outcome: UserOutcome) -> Result<Id> {
             "user with a given email already exists",
         )),
         UserOutcome::Last => Err(Refusal::unprocessable(
-            "the last user cannot be removed: nobody could sign in",
+            "the last admin cannot be removed or made less: nobody could manage users",
         )),
     }
 }
@@ -218,6 +242,7 @@ fn show(user: UserRow) -> User {
     User {
         id: user.id.to_string(),
         email: user.email,
+        role: user.role,
         created_ts: Timestamp::from_millis(user.created),
         updated_ts: Timestamp::from_millis(user.updated),
         login_ts: user.login.map(Timestamp::from_millis),

@@ -9,6 +9,7 @@ use super::devices::{parsed, signed, unsigned};
 use super::standing_orders::follow_all;
 use super::writer::{Change, Topic};
 use super::{Db, Error, Id, Store, Tx};
+use crate::audit::{Action, Kind};
 use crate::content::Content;
 
 /// An artifact.
@@ -126,6 +127,9 @@ impl Store {
                 }
                 follow_all(tx, new.modified).await?;
                 tx.changed(Change::Shown(Topic::Releases));
+                let change = format!("{} bytes, SHA-256 {}", new.size, new.sha256);
+                tx.audit(Action::Upload, Kind::Artifact, new.id, change)
+                    .await?;
                 Ok(Added::Done)
             })
         })
@@ -201,6 +205,31 @@ impl Store {
         rows.iter().map(|row| parsed(row, "id")).collect()
     }
 
+    /// The artifacts from before `time`, ms, that nothing needs: no deployment that has not ended, no device that has
+    /// it or was given it last, and there is a newer artifact.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn outdated_artifacts(&self, time: i64) -> Result<Vec<Id>, Error> {
+        let rows = sqlx::query(
+            "SELECT id FROM artifacts a
+             WHERE modified < $1
+               AND EXISTS (SELECT 1 FROM artifacts newer WHERE newer.modified > a.modified)
+               AND NOT EXISTS (SELECT 1 FROM deployments d WHERE d.artifact_name = a.name AND d.finished IS NULL)
+               AND NOT EXISTS (SELECT 1 FROM attributes t
+                               WHERE t.scope = 'inventory' AND t.name = 'artifact_name' AND t.text = a.name)
+               AND NOT EXISTS (SELECT 1 FROM device_deployments e JOIN devices v ON v.id = e.device_id
+                               WHERE e.artifact_id = a.id AND e.status IN ('success', 'already-installed')
+                                 AND NOT EXISTS (SELECT 1 FROM device_deployments later
+                                                 WHERE later.device_id = e.device_id AND later.sequence > e.sequence
+                                                   AND later.status IN ('success', 'already-installed')))",
+        )
+        .bind(time)
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(|row| parsed(row, "id")).collect()
+    }
+
     /// How many bytes all artifacts have together.
     ///
     /// # Errors
@@ -233,6 +262,8 @@ impl Store {
                     .bind(now)
                     .execute(tx.connection())
                     .await?;
+                tx.audit(Action::Update, Kind::Artifact, id, "description")
+                    .await?;
                 Ok(Changed::Done)
             })
         })
@@ -249,6 +280,7 @@ impl Store {
                 if let Some(refusal) = refusal(tx, id, UsedBy::ActiveDeployment).await? {
                     return Ok(refusal);
                 }
+                tx.audit(Action::Delete, Kind::Artifact, id, "").await?;
                 sqlx::query("DELETE FROM artifacts WHERE id = $1")
                     .bind(id.to_string())
                     .execute(tx.connection())

@@ -12,6 +12,7 @@ use super::devices::{parsed, unsigned};
 use super::enrolment::enrol;
 use super::writer::{Change, Topic, Tx};
 use super::{Connection, Db, Error, Id, Store, push_ids};
+use crate::audit::{Action, Kind};
 use crate::identity::Identity;
 
 /// Who says so.
@@ -93,6 +94,13 @@ impl Store {
                 insert(tx.connection(), device, owner.as_str(), &attributes, now).await?;
                 enrol(tx, device).await?;
                 tx.changed(Change::Shown(Topic::Devices));
+                // What a device says of itself is no change by anybody.
+                if let Owner::Tags = owner {
+                    let names: Vec<&str> = attributes.iter().map(|one| one.name.as_str()).collect();
+                    let change = format!("tags: {}", names.join(", "));
+                    tx.audit(Action::Update, Kind::Device, device, change)
+                        .await?;
+                }
                 Ok(Written::Done)
             })
         })

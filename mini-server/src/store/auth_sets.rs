@@ -7,6 +7,7 @@ use tandem_api::management::{AuthSetStatus, DeviceStatus};
 use super::devices::{self, parsed};
 use super::writer::{Change, Tx};
 use super::{Error, Id, Store};
+use crate::audit::{Action, Kind};
 use crate::identity::Identity;
 use crate::secret::new_id;
 
@@ -126,7 +127,10 @@ impl Store {
                     if !devices::count_below(tx.connection(), pending, limits.pending).await? {
                         return Ok(Knock::Full);
                     }
-                    insert_device(tx, &identity, &pubkey, AuthSetStatus::Pending, now).await?;
+                    let status = AuthSetStatus::Pending;
+                    let device = insert_device(tx, &identity, &pubkey, status, now).await?;
+                    tx.audit(Action::Enrol, Kind::Device, device, "status: pending")
+                        .await?;
                     return Ok(Knock::Refused { new: true });
                 };
                 let Some(row) = find_auth_set(tx, device, &pubkey).await? else {
@@ -135,6 +139,8 @@ impl Store {
                     }
                     insert_auth_set(tx, device, &pubkey, AuthSetStatus::Pending, now).await?;
                     devices::refresh_status(tx, device, now).await?;
+                    tx.audit(Action::Enrol, Kind::Device, device, "with another key")
+                        .await?;
                     return Ok(Knock::Refused { new: true });
                 };
                 match parsed(&row, "status")? {
@@ -149,6 +155,9 @@ impl Store {
                 }
                 let grant = grant(&row)?;
                 accept(tx, device, grant.auth_set, now).await?;
+                let change = format!("preauthorized key {} has come", grant.auth_set);
+                tx.audit(Action::Accept, Kind::Device, device, change)
+                    .await?;
                 Ok(Knock::Accepted(grant))
             })
         })
@@ -223,6 +232,13 @@ impl Store {
                         _,
                     ) => return Ok(Decision::Forbidden),
                 }
+                let action = match wanted {
+                    AuthSetStatus::Accepted => Action::Accept,
+                    AuthSetStatus::Rejected => Action::Reject,
+                    AuthSetStatus::Pending | AuthSetStatus::Preauthorized => Action::Update,
+                };
+                let change = format!("key {auth_set}: {status} to {wanted}");
+                tx.audit(action, Kind::Device, device, change).await?;
                 Ok(Decision::Done)
             })
         })
@@ -246,6 +262,8 @@ impl Store {
                     let status = AuthSetStatus::Preauthorized;
                     devices::count(tx.connection(), DeviceStatus::Preauthorized, 1).await?;
                     let device = insert_device(tx, &identity, &pubkey, status, now).await?;
+                    tx.audit(Action::Preauthorize, Kind::Device, device, "")
+                        .await?;
                     return Ok(Preauthorization::Done(device));
                 };
                 if !force {
@@ -265,6 +283,13 @@ impl Store {
                     },
                 }
                 devices::refresh_status(tx, device, now).await?;
+                tx.audit(
+                    Action::Preauthorize,
+                    Kind::Device,
+                    device,
+                    "with another key",
+                )
+                .await?;
                 Ok(Preauthorization::Done(device))
             })
         })
@@ -287,6 +312,9 @@ impl Store {
                 .await?;
                 let Some(row) = row else { return Ok(false) };
                 let status: AuthSetStatus = parsed(&row, "status")?;
+                let change = format!("key {auth_set}, which was {status}");
+                tx.audit(Action::Dismiss, Kind::Device, device, change)
+                    .await?;
                 devices::refresh_status(tx, device, now).await?;
                 if status == AuthSetStatus::Preauthorized && count_auth_sets(tx, device).await? == 0
                 {
@@ -313,7 +341,10 @@ impl Store {
                 .fetch_optional(tx.connection())
                 .await?;
                 let Some(row) = row else { return Ok(false) };
-                tx.changed(Change::Device(parsed(&row, "device_id")?));
+                let device = parsed(&row, "device_id")?;
+                tx.changed(Change::Device(device));
+                tx.audit(Action::Revoke, Kind::Device, device, "its tokens")
+                    .await?;
                 Ok(true)
             })
         })

@@ -10,6 +10,7 @@ use tandem_api::management::{AuthSetStatus, DeviceStatus};
 
 use super::writer::{Change, Tx};
 use super::{Connection, Db, Error, Id, Store, enrolment, push_ids, steps};
+use crate::audit::{Action, Kind};
 use crate::identity::Identity;
 use crate::paging::{Page, Window};
 
@@ -163,6 +164,7 @@ pub(super) async fn remove(tx: &mut Tx, id: Id, now: i64) -> Result<bool, Error>
     let Some(status) = status(tx.connection(), id).await? else {
         return Ok(false);
     };
+    tx.audit(Action::Decommission, Kind::Device, id, "").await?;
     steps::decommission(tx, id, now).await?;
     sqlx::query("DELETE FROM devices WHERE id = $1")
         .bind(id.to_string())

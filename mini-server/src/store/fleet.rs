@@ -16,6 +16,25 @@ use crate::rollout::Provides;
 /// Milliseconds of a day.
 pub(super) const DAY: i64 = 24 * 60 * 60 * 1000;
 
+impl Store {
+    /// How many devices of the deployments that are not finished have which status.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn rollout_progress(&self) -> Result<BTreeMap<DeploymentStatus, u64>, Error> {
+        let rows = sqlx::query(
+            "SELECT s.status, SUM(s.devices) AS devices
+             FROM deployment_statistics s JOIN deployments d ON d.id = s.deployment_id
+             WHERE d.status IN ('pending', 'inprogress') AND s.devices > 0 GROUP BY s.status",
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter()
+            .map(|row| Ok((parsed(row, "status")?, unsigned(row.try_get("devices")?))))
+            .collect()
+    }
+}
+
 /// How many devices there are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FleetCounts {

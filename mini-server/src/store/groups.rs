@@ -6,7 +6,8 @@ use tandem_api::management::{DeviceStatus, Updated};
 use super::devices::{parsed, unsigned};
 use super::enrolment::enrol;
 use super::writer::{Change, Topic, Tx};
-use super::{Db, Error, Id, Store, push_ids};
+use super::{Db, Error, Id, Store, audit_log, push_ids};
+use crate::audit::{Action, Kind};
 use crate::paging::Window;
 
 /// What became of a change of groups.
@@ -87,10 +88,15 @@ impl Store {
                 query.push(") AND id IN ");
                 push_ids(&mut query, &devices);
                 let done = query.build().execute(tx.connection()).await?;
-                for device in devices {
-                    enrol(tx, device).await?;
+                for device in &devices {
+                    enrol(tx, *device).await?;
                 }
                 moved(tx);
+                if done.rows_affected() > 0 {
+                    let change = format!("with {}", audit_log::devices(&devices));
+                    tx.audit(Action::Update, Kind::Group, &group, change)
+                        .await?;
+                }
                 Ok(Updated {
                     matched_count,
                     updated_count: done.rows_affected(),
@@ -129,6 +135,16 @@ impl Store {
                     None => updated_count,
                 };
                 moved(tx);
+                if updated_count > 0 {
+                    let (action, change) = match &devices {
+                        Some(devices) => {
+                            let list = audit_log::devices(devices);
+                            (Action::Update, format!("without {list}"))
+                        }
+                        None => (Action::Delete, format!("it had {updated_count} devices")),
+                    };
+                    tx.audit(action, Kind::Group, &group, change).await?;
+                }
                 Ok(Updated {
                     matched_count,
                     updated_count,
@@ -160,11 +176,16 @@ impl Store {
                 let done = query.execute(tx.connection()).await?;
                 enrol(tx, device).await?;
                 moved(tx);
-                Ok(if done.rows_affected() == 0 {
-                    Grouped::Missing
-                } else {
-                    Grouped::Done
-                })
+                if done.rows_affected() == 0 {
+                    return Ok(Grouped::Missing);
+                }
+                let change = match change {
+                    GroupChange::Into(group) => format!("into group {group}"),
+                    GroupChange::OutOf(group) => format!("out of group {group}"),
+                };
+                tx.audit(Action::Update, Kind::Device, device, change)
+                    .await?;
+                Ok(Grouped::Done)
             })
         })
         .await

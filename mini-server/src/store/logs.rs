@@ -48,6 +48,33 @@ impl Store {
         .await
     }
 
+    /// Removes the logs of deployments that ended before `time`, ms; how many there were.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn prune_logs(&self, time: i64) -> Result<u64, Error> {
+        self.write(move |tx| {
+            Box::pin(async move {
+                sqlx::query(
+                    "UPDATE device_deployments SET has_log = 0
+                     WHERE has_log = 1 AND deployment_id IN (SELECT id FROM deployments WHERE finished < $1)",
+                )
+                .bind(time)
+                .execute(tx.connection())
+                .await?;
+                let done = sqlx::query(
+                    "DELETE FROM deployment_logs
+                     WHERE deployment_id IN (SELECT id FROM deployments WHERE finished < $1)",
+                )
+                .bind(time)
+                .execute(tx.connection())
+                .await?;
+                Ok(done.rows_affected())
+            })
+        })
+        .await
+    }
+
     /// The log of a deployment on a device.
     ///
     /// # Errors

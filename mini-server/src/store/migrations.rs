@@ -10,6 +10,9 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("migrations/0001_first.sql")),
     (2, "glance", include_str!("migrations/0002_glance.sql")),
     (3, "rollouts", include_str!("migrations/0003_rollouts.sql")),
+    (4, "people", include_str!("migrations/0004_people.sql")),
+    (5, "audit", include_str!("migrations/0005_audit.sql")),
+    (6, "webhooks", include_str!("migrations/0006_webhooks.sql")),
 ];
 
 /// Makes the tables, or changes them from the version that they have to the newest.

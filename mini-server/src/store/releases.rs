@@ -6,6 +6,7 @@ use sqlx::{QueryBuilder, Row};
 
 use super::standing_orders::follow_all;
 use super::{Db, Error, Store};
+use crate::audit::{Action, Kind};
 
 /// Notes and tags of a release.
 #[derive(Debug, Clone, Default)]
@@ -61,11 +62,12 @@ impl Store {
                     "INSERT INTO release_notes (name, notes) VALUES ($1, $2)
                      ON CONFLICT (name) DO UPDATE SET notes = excluded.notes",
                 )
-                .bind(name)
+                .bind(&name)
                 .bind(notes)
                 .execute(tx.connection())
                 .await?;
-                Ok(())
+                tx.audit(Action::Update, Kind::Release, &name, "notes")
+                    .await
             })
         })
         .await
@@ -109,6 +111,9 @@ impl Store {
                     query.build().execute(tx.connection()).await?;
                 }
                 follow_all(tx, now).await?;
+                let change = format!("tags: {}", tags.join(", "));
+                tx.audit(Action::Update, Kind::Release, &name, change)
+                    .await?;
                 Ok(Tagged::Done)
             })
         })

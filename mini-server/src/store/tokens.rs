@@ -1,11 +1,12 @@
 //! Sessions and personal access tokens: the ones that are good.
 
 use sqlx::Row;
+use tandem_api::management::Role;
 
-use super::devices::parsed;
+use super::devices::{parsed, parsed_or_null};
 use super::writer::Change;
 use super::{Error, Id, Store};
-use crate::access::Role;
+use crate::audit::{Action, Kind};
 
 /// A personal access token.
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub struct TokenRow {
     pub expires: i64,
     /// When it was used last, ms.
     pub last_used: Option<i64>,
+    /// What it may be used for, if that is less than what its owner may do.
+    pub role: Option<Role>,
 }
 
 /// Who has a token that is good.
@@ -27,7 +30,7 @@ pub struct TokenRow {
 pub struct OperatorSession {
     /// The person.
     pub user: Id,
-    /// What the person may do.
+    /// What the person may do with this token.
     pub role: Role,
     /// Whether it is a personal access token, of which the last use is noted.
     pub personal: bool,
@@ -93,6 +96,7 @@ impl Store {
                     .bind(now)
                     .execute(tx.connection())
                     .await?;
+                tx.audit(Action::SignIn, Kind::User, user, "").await?;
                 Ok(())
             })
         })
@@ -118,15 +122,18 @@ impl Store {
                     .bind(token.created)
                     .execute(tx.connection())
                     .await?;
-                let row = sqlx::query("SELECT COUNT(*) FROM tokens WHERE user_id = $1 AND name IS NOT NULL")
-                    .bind(user.to_string())
-                    .fetch_one(tx.connection())
-                    .await?;
+                let row = sqlx::query(
+                    "SELECT COUNT(*) FROM tokens WHERE user_id = $1 AND name IS NOT NULL",
+                )
+                .bind(user.to_string())
+                .fetch_one(tx.connection())
+                .await?;
                 if row.try_get::<i64, _>(0)? >= TOKENS_PER_USER {
                     return Ok(TokenOutcome::TooMany);
                 }
                 let done = sqlx::query(
-                    "INSERT INTO tokens (id, user_id, name, created, expires) VALUES ($1, $2, $3, $4, $5)
+                    "INSERT INTO tokens (id, user_id, name, created, expires, role)
+                     VALUES ($1, $2, $3, $4, $5, $6)
                      ON CONFLICT (user_id, name) DO NOTHING",
                 )
                 .bind(token.id.to_string())
@@ -134,13 +141,21 @@ impl Store {
                 .bind(token.name)
                 .bind(token.created)
                 .bind(token.expires)
+                .bind(token.role.map(Role::as_str))
                 .execute(tx.connection())
                 .await?;
-                Ok(if done.rows_affected() == 0 {
-                    TokenOutcome::NameTaken
-                } else {
-                    TokenOutcome::Done
-                })
+                if done.rows_affected() == 0 {
+                    return Ok(TokenOutcome::NameTaken);
+                }
+                let role = token.role.map_or("the owner's", Role::as_str);
+                tx.audit(
+                    Action::Create,
+                    Kind::Token,
+                    token.id,
+                    format!("role: {role}"),
+                )
+                .await?;
+                Ok(TokenOutcome::Done)
             })
         })
         .await
@@ -152,7 +167,7 @@ impl Store {
     /// Of the database.
     pub async fn tokens(&self, user: Id) -> Result<Vec<TokenRow>, Error> {
         let rows = sqlx::query(
-            "SELECT id, name, created, expires, last_used FROM tokens
+            "SELECT id, name, created, expires, last_used, role FROM tokens
              WHERE user_id = $1 AND name IS NOT NULL ORDER BY created, id",
         )
         .bind(user.to_string())
@@ -166,6 +181,7 @@ impl Store {
                     created: row.try_get("created")?,
                     expires: row.try_get("expires")?,
                     last_used: row.try_get("last_used")?,
+                    role: parsed_or_null(row, "role")?,
                 })
             })
             .collect()
@@ -177,16 +193,19 @@ impl Store {
     /// Of the database.
     pub async fn operator(&self, id: Id) -> Result<Option<OperatorSession>, Error> {
         let row = sqlx::query(
-            "SELECT u.id, u.role, t.name IS NOT NULL AS personal
+            "SELECT u.id, u.role, t.role AS narrowed, t.name IS NOT NULL AS personal
              FROM tokens t JOIN users u ON u.id = t.user_id WHERE t.id = $1",
         )
         .bind(id.to_string())
         .fetch_optional(&self.readers)
         .await?;
         row.map(|row| {
+            let own: Role = parsed(&row, "role")?;
+            let narrowed: Option<Role> = parsed_or_null(&row, "narrowed")?;
             Ok(OperatorSession {
                 user: parsed(&row, "id")?,
-                role: parsed(&row, "role")?,
+                // The owner may have become less since the token was made.
+                role: narrowed.map_or(own, |role| role.min(own)),
                 personal: row.try_get("personal")?,
             })
         })
@@ -200,13 +219,23 @@ impl Store {
     pub async fn remove_token(&self, user: Id, id: Id) -> Result<bool, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let done = sqlx::query("DELETE FROM tokens WHERE id = $1 AND user_id = $2")
+                let row = sqlx::query("SELECT name FROM tokens WHERE id = $1 AND user_id = $2")
                     .bind(id.to_string())
                     .bind(user.to_string())
+                    .fetch_optional(tx.connection())
+                    .await?;
+                let Some(row) = row else { return Ok(false) };
+                if row.try_get::<Option<&str>, _>("name")?.is_some() {
+                    tx.audit(Action::Revoke, Kind::Token, id, "").await?;
+                } else {
+                    tx.audit(Action::SignOut, Kind::User, user, "").await?;
+                }
+                sqlx::query("DELETE FROM tokens WHERE id = $1")
+                    .bind(id.to_string())
                     .execute(tx.connection())
                     .await?;
                 tx.changed(Change::Users);
-                Ok(done.rows_affected() > 0)
+                Ok(true)
             })
         })
         .await

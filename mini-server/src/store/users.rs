@@ -2,11 +2,12 @@
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use tandem_api::management::Role;
 
 use super::devices::parsed;
-use super::writer::Change;
+use super::writer::{Change, Tx};
 use super::{Error, Id, Store};
-use crate::access::Role;
+use crate::audit::{Action, Kind};
 
 /// A person.
 #[derive(Debug, Clone)]
@@ -43,6 +44,8 @@ pub struct UserChange {
     pub password: Option<String>,
     /// Except this one.
     pub keep_session: Option<Id>,
+    /// What the person may do from now on.
+    pub role: Option<Role>,
 }
 
 /// What became of a user.
@@ -54,7 +57,7 @@ pub enum UserOutcome {
     Missing,
     /// There is another user with this e-mail address.
     EmailTaken,
-    /// The last user cannot go: nobody could sign in any more.
+    /// The last admin cannot go: nobody could manage users any more.
     Last,
 }
 
@@ -131,6 +134,8 @@ impl Store {
                 if done.rows_affected() == 0 {
                     return Ok(UserOutcome::EmailTaken);
                 }
+                tx.audit(Action::Create, Kind::User, id, format!("role: {role}"))
+                    .await?;
                 tx.changed(Change::Users);
                 Ok(UserOutcome::Done(id))
             })
@@ -160,19 +165,26 @@ impl Store {
                         return Ok(UserOutcome::EmailTaken);
                     }
                 }
+                if change.role.is_some_and(|role| role < Role::Admin) && is_last_admin(tx, id).await? {
+                    return Ok(UserOutcome::Last);
+                }
+                let text = change.text();
                 let done = sqlx::query(
-                    "UPDATE users SET email = COALESCE($2, email), password = COALESCE($3, password), updated = $4
+                    "UPDATE users SET email = COALESCE($2, email), password = COALESCE($3, password),
+                                      role = COALESCE($4, role), updated = $5
                      WHERE id = $1",
                 )
                 .bind(id.to_string())
                 .bind(change.email)
                 .bind(&change.password)
+                .bind(change.role.map(Role::as_str))
                 .bind(now)
                 .execute(tx.connection())
                 .await?;
                 if done.rows_affected() == 0 {
                     return Ok(UserOutcome::Missing);
                 }
+                tx.audit(Action::Update, Kind::User, id, text).await?;
                 if change.password.is_some() {
                     // Whoever had the old password is out.
                     sqlx::query("DELETE FROM tokens WHERE user_id = $1 AND name IS NULL AND id <> $2")
@@ -188,36 +200,64 @@ impl Store {
         .await
     }
 
-    /// Removes a user with all tokens, but not the last one.
+    /// Removes a user with all tokens, but not the last admin.
     ///
     /// # Errors
     /// Of the database.
     pub async fn remove_user(&self, id: Id) -> Result<UserOutcome, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let row = sqlx::query("SELECT COUNT(*) FROM users WHERE id <> $1")
+                if is_last_admin(tx, id).await? {
+                    return Ok(UserOutcome::Last);
+                }
+                let known = sqlx::query("SELECT 1 FROM users WHERE id = $1")
                     .bind(id.to_string())
-                    .fetch_one(tx.connection())
+                    .fetch_optional(tx.connection())
                     .await?;
-                let others: i64 = row.try_get(0)?;
-                let done = sqlx::query("DELETE FROM users WHERE id = $1 AND $2 > 0")
+                if known.is_none() {
+                    return Ok(UserOutcome::Missing);
+                }
+                tx.audit(Action::Delete, Kind::User, id, "").await?;
+                sqlx::query("DELETE FROM users WHERE id = $1")
                     .bind(id.to_string())
-                    .bind(others)
                     .execute(tx.connection())
                     .await?;
-                if done.rows_affected() > 0 {
-                    tx.changed(Change::Users);
-                    return Ok(UserOutcome::Done(id));
-                }
-                Ok(if others > 0 {
-                    UserOutcome::Missing
-                } else {
-                    UserOutcome::Last
-                })
+                tx.changed(Change::Users);
+                Ok(UserOutcome::Done(id))
             })
         })
         .await
     }
+}
+
+impl UserChange {
+    /// What it changes, without anything secret.
+    fn text(&self) -> String {
+        let mut parts = Vec::new();
+        if let Some(email) = &self.email {
+            parts.push(format!("e-mail: {email}"));
+        }
+        if self.password.is_some() {
+            parts.push("a new password".to_owned());
+        }
+        if let Some(role) = self.role {
+            parts.push(format!("role: {role}"));
+        }
+        parts.join(", ")
+    }
+}
+
+/// Whether nobody would be an admin without this user.
+async fn is_last_admin(tx: &mut Tx, id: Id) -> Result<bool, Error> {
+    let row = sqlx::query(
+        "SELECT COALESCE(MAX(id = $1), 0), COALESCE(MAX(id <> $1), 0) FROM users WHERE role = $2",
+    )
+    .bind(id.to_string())
+    .bind(Role::Admin.as_str())
+    .fetch_one(tx.connection())
+    .await?;
+    let (this, another): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(this != 0 && another == 0)
 }
 
 fn user(row: &SqliteRow) -> Result<UserRow, Error> {

@@ -4,6 +4,7 @@
 //! enrolments a second cost a few dozen flushes. A work that fails is undone alone (it runs in a savepoint).
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -13,6 +14,7 @@ use sqlx::Connection as _;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Connection, Error, Id, Store};
+use crate::audit::{self, Cause};
 
 /// What a transaction changed, as far as something in memory depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +47,10 @@ pub type Watcher = Box<dyn Fn(&[Change]) + Send + Sync>;
 pub struct Tx {
     connection: Connection,
     changes: Vec<Change>,
+    /// Who wants the work at hand.
+    cause: Option<Arc<Cause>>,
+    /// Whether the work has said in the audit log what it does.
+    audited: bool,
 }
 
 impl Tx {
@@ -56,6 +62,16 @@ impl Tx {
     /// Notes that something in memory is no longer right.
     pub fn changed(&mut self, change: Change) {
         self.changes.push(change);
+    }
+
+    /// Who wants this.
+    pub(super) fn cause(&self) -> Option<Arc<Cause>> {
+        self.cause.clone()
+    }
+
+    /// Notes that the audit log has a line about the work.
+    pub(super) fn set_audited(&mut self) {
+        self.audited = true;
     }
 }
 
@@ -72,6 +88,7 @@ impl Store {
     {
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Pending {
+            cause: audit::cause(),
             work: Some(work),
             result: None,
             reply,
@@ -106,6 +123,8 @@ impl Writer {
         let tx = Tx {
             connection,
             changes: Vec::new(),
+            cause: None,
+            audited: false,
         };
         tokio::spawn(run(tx, queue, watcher));
         Self { jobs }
@@ -220,9 +239,28 @@ trait Job: Send {
 }
 
 struct Pending<T, W> {
+    cause: Option<Arc<Cause>>,
     work: Option<W>,
     result: Option<Result<T, Error>>,
     reply: oneshot::Sender<Result<T, Error>>,
+}
+
+/// Does `work`. What somebody wants by a request, and what changes something without a word in the audit log, gets its
+/// line there by the request.
+async fn accountable<T, W>(tx: &mut Tx, work: W) -> Result<T, Error>
+where
+    W: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, Error>>,
+{
+    let cause = tx.cause();
+    let Some(asked) = cause.as_ref().and_then(|cause| cause.request.as_ref()) else {
+        return work(tx).await;
+    };
+    let before = tx.rows_changed().await?;
+    let result = work(tx).await?;
+    if !tx.audited && tx.rows_changed().await? != before {
+        tx.audit_request(asked).await?;
+    }
+    Ok(result)
 }
 
 impl<T, W> Job for Pending<T, W>
@@ -235,8 +273,10 @@ where
             let Some(work) = self.work.take() else {
                 return false;
             };
+            tx.cause = self.cause.take();
+            tx.audited = false;
             // One bad request must not end the task that writes for all others.
-            let result = AssertUnwindSafe(work(tx))
+            let result = AssertUnwindSafe(accountable(tx, work))
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_| Err(Error::corrupt("a work of the writer panicked")));

@@ -2,6 +2,7 @@
 
 use axum::extract::{FromRequest, Request};
 use http::header;
+use tandem_api::management::{NotARole, Role};
 
 use crate::query::Query;
 use crate::reply::Refusal;
@@ -33,6 +34,20 @@ impl Form {
     /// The text of a field, without space around it; empty if it is not there.
     pub(super) fn text(&self, name: &str) -> &str {
         self.0.one(name).unwrap_or_default().trim()
+    }
+
+    /// The role in a field; `None` if it is empty or not there.
+    ///
+    /// # Errors
+    /// A refusal if it is none.
+    pub(super) fn role(&self, name: &str) -> Result<Option<Role>, Refusal> {
+        match self.text(name) {
+            "" => Ok(None),
+            text => match text.parse() {
+                Ok(role) => Ok(Some(role)),
+                Err(NotARole) => Err(Refusal::bad_request(NotARole.to_string())),
+            },
+        }
     }
 
     /// The text of a field as it is; for passwords.

@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::query::Query;
 use crate::reply::Result;
 use crate::store::Id;
-use tandem_api::management::DeviceStatus;
+use tandem_api::management::{DeviceStatus, Role};
 
 /// The frame of a page.
 pub(super) struct Frame {
@@ -19,6 +19,8 @@ pub(super) struct Frame {
     pub(super) section: Section,
     /// The e-mail address of whoever is signed in.
     pub(super) email: String,
+    /// What whoever is signed in may do.
+    role: Role,
     /// How many devices wait for a decision; empty if none does.
     pub(super) pending: String,
     /// From when on changes are of interest; for [`super::events`].
@@ -35,6 +37,7 @@ pub(super) enum Section {
     Releases,
     Deployments,
     People,
+    Audit,
     Settings,
 }
 
@@ -61,6 +64,7 @@ impl Frame {
             icon: assets::path("icon.svg"),
             section,
             email: user.map(|user| user.email).unwrap_or_default(),
+            role: operator.role(),
             pending: Some(pending)
                 .filter(|pending| *pending > 0)
                 .map(grouped)
@@ -76,6 +80,16 @@ impl Frame {
     /// Whether `section` is where one is.
     pub(super) fn is(&self, section: Section) -> bool {
         self.section == section
+    }
+
+    /// Whether whoever is signed in may do more than look.
+    pub(super) fn operates(&self) -> bool {
+        self.role >= Role::Operator
+    }
+
+    /// Whether whoever is signed in may manage people and the server.
+    pub(super) fn rules(&self) -> bool {
+        self.role >= Role::Admin
     }
 }
 
@@ -113,7 +127,9 @@ fn notice(done: &str, number: u64) -> Option<String> {
             "The standing order is taken back. Devices that have begun go on.".to_owned()
         }
         "user-added" => "The user can sign in now.".to_owned(),
+        "user-role" => "The role is changed; it counts at once.".to_owned(),
         "user-removed" => "The user is removed.".to_owned(),
+        "webhook-removed" => "Nothing more is sent there.".to_owned(),
         "password" => "The password is changed. Other sessions have ended.".to_owned(),
         "token-revoked" => "The token is of no use any more.".to_owned(),
         _ => return None,

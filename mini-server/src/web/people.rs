@@ -5,6 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use axum::response::IntoResponse;
+use tandem_api::management::{Role, UpdatedUser};
 
 use super::answer::{page, see_other};
 use super::form::Form;
@@ -13,9 +14,10 @@ use super::wording::{Moment, inert, sentence};
 use crate::access::Operator;
 use crate::app::App;
 use crate::clock::now;
-use crate::management::users::{add, remove};
+use crate::management::users::{add, change, remove};
 use crate::query::Query;
 use crate::reply::{Refusal, Result};
+use crate::request::Peer;
 use crate::store::Id;
 
 #[derive(Template)]
@@ -30,7 +32,7 @@ struct People {
 struct Line {
     id: Id,
     email: String,
-    role: &'static str,
+    role: Role,
     created: Moment,
     login: Option<Moment>,
     own: bool,
@@ -59,7 +61,7 @@ async fn show(
                 id: one.id,
                 own: user(operator) == Some(one.id),
                 email: inert(&one.email, 254),
-                role: one.role.as_str(),
+                role: one.role,
                 created: Moment::new(one.created, time),
                 login: one.login.map(|at| Moment::new(at, time)),
             })
@@ -76,11 +78,28 @@ async fn show(
 }
 
 /// `POST /people`
-pub(crate) async fn post(State(app): State<Arc<App>>, operator: Operator, form: Form) -> Result {
+pub(crate) async fn post(
+    State(app): State<Arc<App>>,
+    operator: Operator,
+    peer: Peer,
+    form: Form,
+) -> Result {
+    let role = form.role("role")?;
+    let chosen = || -> Result<Id> {
+        let id = form.text("user").parse();
+        id.map_err(|_| Refusal::not_found("user"))
+    };
     match form.text("action") {
         "add" => {
             let email = form.text("email");
-            match add(&app, email, form.exactly("password")).await {
+            match add(
+                &app,
+                email,
+                form.exactly("password"),
+                role.unwrap_or_default(),
+            )
+            .await
+            {
                 Ok(_) => Ok(see_other("/people?done=user-added")),
                 Err(refusal) if refusal.status().is_server_error() => Err(refusal),
                 Err(refusal) => {
@@ -89,13 +108,23 @@ pub(crate) async fn post(State(app): State<Arc<App>>, operator: Operator, form: 
             }
         }
         "remove" => {
-            let id: Result<Id, _> = form.text("user").parse();
-            let id = id.map_err(|_| Refusal::not_found("user"))?;
+            let id = chosen()?;
             if user(operator) == Some(id) {
                 return Err(Refusal::unprocessable("you cannot remove yourself"));
             }
             remove(&app, id).await?;
             Ok(see_other("/people?done=user-removed"))
+        }
+        "role" => {
+            let update = UpdatedUser {
+                role,
+                ..UpdatedUser::default()
+            };
+            match change(&app, operator, peer, chosen()?, update).await {
+                Ok(()) => Ok(see_other("/people?done=user-role")),
+                Err(refusal) if refusal.status().is_server_error() => Err(refusal),
+                Err(refusal) => show(&app, operator, &Query::default(), Some(&refusal), "").await,
+            }
         }
         _ => Err(Refusal::bad_request("what is to be done with the user?")),
     }

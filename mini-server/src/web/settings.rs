@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use http::header;
 use tandem_api::Timestamp;
-use tandem_api::management::{NewToken, UpdatedUser};
+use tandem_api::management::{NewToken, Role, UpdatedUser};
 
 use super::answer::{page, see_other};
 use super::form::Form;
@@ -36,6 +36,8 @@ struct Settings {
     max_artifact: String,
     max_devices: String,
     tokens: Vec<Token>,
+    /// What a new token may be for.
+    roles: Vec<Role>,
     /// A token that has just been made: it is shown once.
     made: String,
     password_problem: String,
@@ -45,6 +47,8 @@ struct Settings {
 struct Token {
     id: Id,
     name: String,
+    /// Empty: what its owner may do.
+    role: &'static str,
     created: Moment,
     expires: String,
     used: Option<Moment>,
@@ -104,6 +108,10 @@ async fn show(
             .into_iter()
             .map(|token| Token::new(token, time))
             .collect(),
+        roles: Role::ALL
+            .into_iter()
+            .filter(|role| *role <= operator.role())
+            .collect(),
         password_problem: problem(&outcome.password_problem),
         token_problem: problem(&outcome.token_problem),
         made: outcome.made,
@@ -120,6 +128,7 @@ impl Token {
         Self {
             id: token.id,
             name: inert(&token.name, 100),
+            role: token.role.map(Role::as_str).unwrap_or_default(),
             created: Moment::new(token.created, now),
             expires: if token.expires >= never {
                 "never".to_owned()
@@ -165,8 +174,9 @@ pub(crate) async fn post(
             let new = NewToken {
                 name: form.text("name").to_owned(),
                 expires_in: Some(days.saturating_mul(24 * 60 * 60)),
+                role: form.role("role")?,
             };
-            match make(&app, user, new).await {
+            match make(&app, operator, user, new).await {
                 Ok(token) => outcome.made = token,
                 Err(refusal) if refusal.status().is_server_error() => return Err(refusal),
                 Err(refusal) => outcome.token_problem = Some(refusal),
@@ -174,7 +184,8 @@ pub(crate) async fn post(
         }
         "revoke" => {
             let id: Result<Id, _> = form.text("token").parse();
-            revoke(&app, user, id.map_err(|_| Refusal::not_found("token"))?).await?;
+            let id = id.map_err(|_| Refusal::not_found("token"))?;
+            revoke(&app, operator, user, id).await?;
             return Ok(see_other("/settings?done=token-revoked"));
         }
         _ => return Err(Refusal::bad_request("what is to be done?")),

@@ -14,6 +14,7 @@
 )]
 
 mod access;
+mod audit;
 mod backup;
 mod command_line;
 mod device_api;
@@ -22,8 +23,12 @@ mod harness;
 mod management_api;
 mod mender_cli;
 mod mender_client;
+mod operations;
 mod pages;
+mod people;
 mod robustness;
+mod roles;
 mod rollout_pages;
 mod rollouts;
 mod uploads;
+mod webhooks;
