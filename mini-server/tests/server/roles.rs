@@ -304,11 +304,13 @@ fn pages_offer_a_viewer_nothing_that_is_refused() {
     let server = Server::start();
     let device = server.device("a");
     let artifact = server.uploaded(&crate::harness::artifact("release-1"));
+    let deployment = server.deploy("release-1", &[&device]);
     let viewer = Person::new(&server, "viewer@example.com", "viewer");
     let operator = Person::new(&server, "operator@example.com", "operator");
-    let (device, artifact) = (
+    let (device, artifact, deployment) = (
         format!("/devices/{}", device.id),
         format!("/releases/{artifact}"),
+        format!("/deployments/{deployment}"),
     );
     for path in [
         "/",
@@ -316,6 +318,8 @@ fn pages_offer_a_viewer_nothing_that_is_refused() {
         device.as_str(),
         "/releases",
         artifact.as_str(),
+        "/deployments",
+        deployment.as_str(),
         "/settings",
     ] {
         let page = viewer.page(&server, path);
