@@ -7,10 +7,10 @@
 use super::bits::Bits;
 
 /// The largest frame, blocks. A device holds one frame at a time in memory.
-pub const MAX_FRAME_BLOCKS: u16 = 256;
+pub const MAX_FRAME_BLOCKS: u16 = 512;
 
 /// The largest frame of blocks that a device lacks: here the size of what another base would miss still counts.
-const MAX_CHANGED_BLOCKS: usize = 64;
+const MAX_CHANGED_BLOCKS: usize = 128;
 
 /// The size of all frames where nothing is known about the devices, blocks. At 64 KiB a device would fetch half as much
 /// again; at 4 KiB the artifact would be a tenth larger.
@@ -18,7 +18,7 @@ pub const UNIFORM_BLOCKS: u16 = 4;
 
 /// Blocks that have not changed and lie between ones that have do not get a frame of their own up to this number: a
 /// request or a frame more costs as much.
-const GAP: usize = 2;
+const GAP: usize = 4;
 
 /// Frames of `size` blocks, but what is only zeros in larger ones. `data` are the blocks that are not zero.
 pub(crate) fn uniform(data: &Bits, size: u16) -> Vec<u16> {
@@ -146,17 +146,17 @@ mod tests {
         check(cut, "#10", &[4, 4, 2]);
         check(cut, "#4.8#4", &[4, 8, 4]);
         check(cut, "#5.8#3", &[4, 4, 4, 4]);
-        check(cut, ".600", &[256, 256, 88]);
+        check(cut, ".600", &[512, 88]);
     }
 
     #[test]
     fn frames_end_where_changes_do() {
         check(at_changes, "", &[]);
         check(at_changes, ".5#3.5", &[5, 3, 5]);
-        check(at_changes, ".5#1.2#1.5", &[5, 4, 5]);
-        check(at_changes, ".5#1.3#1.5", &[5, 1, 3, 1, 5]);
+        check(at_changes, ".5#1.4#1.5", &[5, 6, 5]);
+        check(at_changes, ".5#1.5#1.5", &[5, 1, 5, 1, 5]);
         check(at_changes, "#1.2", &[1, 2]);
-        check(at_changes, "#100", &[50, 50]);
-        check(at_changes, ".300", &[150, 150]);
+        check(at_changes, "#200", &[100, 100]);
+        check(at_changes, ".600", &[300, 300]);
     }
 }

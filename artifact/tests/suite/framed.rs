@@ -216,24 +216,8 @@ fn signed(folder: &Path, image: &[u8], options: &[&str]) -> (Vec<u8>, Verificati
         crate::forge::pem("PRIVATE KEY", &pkcs8),
     )
     .unwrap();
-    let mut args = vec![
-        "-q",
-        "write",
-        "rootfs-image",
-        "-t",
-        "board",
-        "-n",
-        "release-2",
-    ];
-    args.extend([
-        "-f",
-        "rootfs.ext4",
-        "-k",
-        "private.pem",
-        "-o",
-        "signed.mender",
-    ]);
-    args.extend(options);
+    let words = "-q write rootfs-image -t board -n release-2 -f rootfs.ext4 -k private.pem -o signed.mender";
+    let args: Vec<&str> = words.split(' ').chain(options.iter().copied()).collect();
     run(folder, peers::ours(), &args);
     let key = PublicKey::from_pem("public", ed25519_public().as_bytes()).unwrap();
     (

@@ -18,15 +18,15 @@ mod peers;
 mod wire;
 
 use std::fmt::Write as _;
-use std::fs;
-use std::io::{Write as _, stdout};
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use tempfile::TempDir;
 
-use ours::Done;
+use ours::{Done, Form};
 
 /// What an update costs on the wire, beside casync, zchunk, xdelta3 and a model of RAUC
 #[derive(Parser)]
@@ -69,22 +69,31 @@ fn main() -> Result<()> {
     let image = |name: &str| options.images.join(format!("{name}.ext4"));
     let mut report = String::from("# What an update costs on the wire\n\n");
     let old = image("old");
-    let artifact = |name: String, new: &Path, hint: Option<&Path>| {
-        ours::artifact(&options.images, &format!("{name}.mender"), new, hint)
+    let artifact = |name: String, new: &Path, form: Form| {
+        ours::artifact(&options.images, &format!("{name}.mender"), new, form)
     };
+    let noise = work.path().join("noise");
+    io::copy(
+        &mut File::open("/dev/urandom")?.take(fs::metadata(&old)?.len()),
+        &mut File::create(&noise)?,
+    )?;
     let mut unchanged = None;
+    let mut most_resident: f64 = 0.0;
     for pair in &options.only {
         let new = image(pair);
-        let hinted = artifact(format!("{pair}-hinted"), &new, Some(&old))?;
-        let plain = artifact(format!("{pair}-plain"), &new, None)?;
+        let hinted = artifact(format!("{pair}-hinted"), &new, Form::Hinted(&old))?;
+        let plain = artifact(format!("{pair}-plain"), &new, Form::Plain)?;
+        let whole = artifact(format!("{pair}-whole"), &new, Form::Whole)?;
         let mut rows = Vec::new();
-        for (name, artifact) in [(HINTED, &hinted), (PLAIN, &plain)] {
+        for (name, artifact) in [(HINTED, &hinted), (PLAIN, &plain), (FULL, &whole)] {
             let done = ours::install(&tandem, &old, &new, artifact, &work)?;
             rows.push(row(name, done.wire).noted(&done));
-            if name == HINTED {
-                rows.push(row(FULL_FRAMED, done.artifact));
-            }
+            most_resident = most_resident.max(done.resident);
         }
+        // Somebody who has nothing of it.
+        let done = ours::install(&tandem, &noise, &new, &hinted, &work)?;
+        rows.push(row(FULL_FRAMED, done.wire).noted(&done));
+        most_resident = most_resident.max(done.resident);
         rows.extend(others(&old, &new, &work)?);
         table(&mut report, pair, &rows)?;
         report.push_str(&goals(pair, &rows));
@@ -99,6 +108,10 @@ fn main() -> Result<()> {
         unchanged.wire,
         percent(unchanged.wire, size)
     )?;
+    writeln!(
+        report,
+        "The agent had at most {most_resident:.1} MiB resident (goal: 12)."
+    )?;
     if let Some(out) = &options.out {
         fs::write(out, &report).with_context(|| format!("cannot write {}", out.display()))?;
     }
@@ -112,15 +125,11 @@ const CASYNC: &str = "casync, default chunks";
 const RAUC: &str = "RAUC, a model: groups of 64 KiB, 32 bytes of index a block";
 const FLOOR: &str = "floor: all new blocks in one zstd -19 stream";
 const FULL: &str = "everything, one zstd -19 stream";
-const FULL_FRAMED: &str = "everything, framed with hint";
+const FULL_FRAMED: &str = "everything, framed with hint, to who has nothing of it";
 
 fn others(old: &Path, new: &Path, work: &TempDir) -> Result<Vec<Row>> {
     let models = models::of(old, new)?;
-    let mut rows = vec![
-        row(RAUC, models.rauc),
-        row(FLOOR, models.floor),
-        row(FULL, models.full),
-    ];
+    let mut rows = vec![row(RAUC, models.rauc), row(FLOOR, models.floor)];
     rows.extend(peers::of(old, new, work.path())?);
     Ok(rows)
 }
@@ -128,8 +137,8 @@ fn others(old: &Path, new: &Path, work: &TempDir) -> Result<Vec<Row>> {
 impl Row {
     fn noted(mut self, done: &Done) -> Row {
         self.note = format!(
-            "{} requests, {} connections, {:.1} s, {} MiB resident",
-            done.requests, done.connections, done.seconds, done.resident_mib
+            "{} requests, {} connections, {:.1} s, {:.1} MiB resident",
+            done.requests, done.connections, done.seconds, done.resident
         );
         self
     }

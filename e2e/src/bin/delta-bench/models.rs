@@ -13,8 +13,6 @@ pub(crate) struct Models {
     pub(crate) rauc: u64,
     /// What no scheme without pairs of versions gets below.
     pub(crate) floor: u64,
-    /// Everything.
-    pub(crate) full: u64,
 }
 
 const LEVEL: i32 = 19;
@@ -44,6 +42,5 @@ pub(crate) fn of(old: &Path, new: &Path) -> Result<Models> {
     Ok(Models {
         rauc,
         floor: zstd::stream::encode_all(&*fresh, LEVEL)?.len() as u64,
-        full: zstd::stream::encode_all(&*new, LEVEL)?.len() as u64,
     })
 }

@@ -19,20 +19,24 @@ pub(crate) struct Done {
     pub(crate) wire: u64,
     pub(crate) requests: u64,
     pub(crate) connections: u64,
-    /// The size of the artifact.
-    pub(crate) artifact: u64,
     pub(crate) seconds: f64,
-    /// The most that the agent had in memory.
-    pub(crate) resident_mib: u64,
+    /// The most that the agent had in memory, MiB.
+    pub(crate) resident: f64,
 }
 
-/// The artifact `name` with the image `new` in frames, made once and kept in `folder`.
-pub(crate) fn artifact(
-    folder: &Path,
-    name: &str,
-    new: &Path,
-    hint: Option<&Path>,
-) -> Result<PathBuf> {
+/// How an artifact is made.
+#[derive(Clone, Copy)]
+pub(crate) enum Form<'a> {
+    /// In frames, with this image as a hint.
+    Hinted(&'a Path),
+    /// In frames of one size.
+    Plain,
+    /// In one stream.
+    Whole,
+}
+
+/// The artifact `name` with the image `new`, made once and kept in `folder`.
+pub(crate) fn artifact(folder: &Path, name: &str, new: &Path, form: Form) -> Result<PathBuf> {
     let (made, part) = (folder.join(name), folder.join(format!("part.{name}")));
     if made.exists() {
         return Ok(made);
@@ -40,13 +44,15 @@ pub(crate) fn artifact(
     let mut write = Command::new(program("tandem-artifact")?);
     write
         .args(["-q", "write", "rootfs-image", "-t", "board", "-n"])
-        .args(["release-2", "--framed", "-f"])
+        .args(["release-2", "-f"])
         .arg(new)
         .arg("-o")
         .arg(&part);
-    if let Some(hint) = hint {
-        write.arg("--previous").arg(hint);
-    }
+    match form {
+        Form::Hinted(hint) => write.args(["--framed", "--previous"]).arg(hint),
+        Form::Plain => write.arg("--framed"),
+        Form::Whole => write.args(["--compression", "zstd_best"]),
+    };
     ensure!(write.status()?.success(), "{write:?} failed");
     fs::rename(part, &made)?;
     Ok(made)
@@ -98,9 +104,9 @@ pub(crate) fn install(
         .stdout(Stdio::null())
         .stderr(File::create(&log)?)
         .spawn()?;
-    let mut resident_mib = 0;
+    let mut most: u64 = 0;
     let status = loop {
-        resident_mib = resident(child.id()).unwrap_or(0).max(resident_mib);
+        most = resident(child.id()).unwrap_or(0).max(most);
         match child.try_wait()? {
             Some(status) => break status,
             None => std::thread::sleep(Duration::from_millis(5)),
@@ -119,18 +125,16 @@ pub(crate) fn install(
         wire,
         requests,
         connections,
-        artifact: fs::metadata(artifact)?.len(),
         seconds,
-        resident_mib,
+        resident: f64::from(u32::try_from(most)?) / 1024.0,
     })
 }
 
-/// The most that a process has had in memory so far, MiB.
+/// The most that a process has had in memory so far, KiB.
 fn resident(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib.div_ceil(1024))
+    line.split_whitespace().next()?.parse().ok()
 }
