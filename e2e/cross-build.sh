@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Static programs for the processors that devices have, with Debian's cross compilers; with --test
-# also the tests of what runs on devices, for the same processor, run by QEMU's user mode emulation.
+# Static programs for the processors that devices have, with Debian's cross compilers. Each installs an
+# artifact, here, by QEMU's user mode emulation; with --test the tests of what runs on devices are built
+# for the same processor and run, too.
 #
 #   e2e/cross-build.sh [--test] [TARGET ...]
 #
@@ -55,6 +56,7 @@ run_tests() {
 
 need_cross "${targets[@]}"
 for number in "${!targets[@]}"; do targets[number]=$(smallest "${targets[number]}"); done
+cargo build --quiet -p tandem-artifact
 missing=()
 for target in "${targets[@]}"; do
     if ! use_target "$target"; then
@@ -62,9 +64,9 @@ for target in "${targets[@]}"; do
         continue
     fi
     e2e/static-build.sh "$target"
-    $test || continue
     if runs "$target"; then
-        run_tests "$target"
+        e2e/cross-try.sh target/static target/debug/tandem-artifact "${runner[@]}"
+        ! $test || run_tests "$target"
     else
         printf '%s is missing: nothing for %s was run\n' "${runner[0]}" "$target" >&2
         missing+=("$target")

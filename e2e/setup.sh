@@ -57,7 +57,7 @@ need_tools() {
 
 # What cross compiles for the targets $@, and runs the result here.
 need_cross() {
-    local target packages=(file qemu-user-static)
+    local target packages=(file libubootenv-tool openssl qemu-user-static)
     for target in "$@"; do
         mapfile -t -O ${#packages[@]} packages < <(cross_packages "$target")
     done

@@ -123,7 +123,7 @@ def crates(layer):
         same(found, wanted, f"crates of {path.name}")
         same(d.getVar("PV"), version, f"version of {path.name}")
         files = {uri.split(";")[0].removeprefix("file://") for uri in uris if uri.startswith("file://")}
-        same(files, {"Cargo.toml", "Cargo.lock", "LICENSE", *members}, f"files of {path.name}")
+        same(files, {"Cargo.toml", "Cargo.lock", "LICENSE", *(member.split("/")[0] for member in members)}, f"files of {path.name}")
         profile = "device" if path.name == "tandem.bb" else "release"
         same((d.getVar("BUILD_MODE").split()[-1].strip("-"), d.getVar("BUILD_DIR")), (profile, profile), f"profile of {path.name}")
         package = d.getVar("TANDEM_PACKAGE")

@@ -18,7 +18,9 @@ SRC_URI = "${@' '.join('file://%s;subdir=${BP}' % name for name in tandem_files(
 
 def tandem_files(d):
     members = tandem_manifest(d, r'^members = \[([^\]]*)\]')
-    return ['Cargo.toml', 'Cargo.lock', 'LICENSE'] + members.replace('"', '').replace(',', ' ').split()
+    # A member inside of another one comes with it.
+    folders = {name.split('/')[0] for name in members.replace('"', '').replace(',', ' ').split()}
+    return ['Cargo.toml', 'Cargo.lock', 'LICENSE'] + sorted(folders)
 
 def tandem_manifest(d, pattern):
     import re

@@ -7,4 +7,8 @@ TANDEM_PACKAGE = "tandem-artifact"
 
 inherit tandem_source
 
+do_install:append () {
+	install -D -m 0644 -t ${D}${mandir}/man1 ${S}/artifact/man/tandem-artifact.1
+}
+
 BBCLASSEXTEND = "native nativesdk"

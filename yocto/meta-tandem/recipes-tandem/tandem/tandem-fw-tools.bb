@@ -12,4 +12,8 @@ RPROVIDES:${PN} = "libubootenv-bin u-boot-fw-utils"
 RREPLACES:${PN} = "libubootenv-bin u-boot-fw-utils"
 RCONFLICTS:${PN} = "libubootenv-bin u-boot-fw-utils"
 
+do_install:append () {
+	install -D -m 0644 -t ${D}${mandir}/man8 ${S}/uboot-env/man/fw_printenv.8 ${S}/uboot-env/man/fw_setenv.8
+}
+
 BBCLASSEXTEND = "native"

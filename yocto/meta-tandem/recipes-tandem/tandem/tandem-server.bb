@@ -11,4 +11,5 @@ SYSTEMD_SERVICE:${PN} = "tandem-server.service"
 
 do_install:append () {
 	install -D -m 0644 -t ${D}${systemd_system_unitdir} ${S}/mini-server/systemd/tandem-server.service
+	install -D -m 0644 -t ${D}${mandir}/man1 ${S}/mini-server/man/tandem-server.1
 }
