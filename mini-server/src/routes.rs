@@ -13,8 +13,9 @@ use crate::management::{
 };
 use crate::surface::Surface;
 use crate::web::{
-    assets, deployment, deployments as deployment_list, device, devices as device_list, events,
-    new_deployment, overview, people, release, releases as release_list, settings, sign_in, start,
+    assets, deployment, deployments as deployment_list, device, devices as device_list, docs,
+    events, new_deployment, overview, people, release, releases as release_list, settings, sign_in,
+    start,
 };
 
 const GET: Method = Method::GET;
@@ -119,6 +120,8 @@ pub fn surface() -> Surface {
         .on(GET,    "/sign-in",                                                            Visitor, sign_in::get)
         .on(POST,   "/sign-in",                                                            Visitor, sign_in::post)
         .on(GET,    "/assets/{name}",                                                      Visitor, assets::get)
+        .on(GET,    "/docs",                                                               Visitor, docs::start)
+        .on(GET,    "/docs/{chapter}",                                                     Visitor, docs::chapter)
         .on(POST,   "/sign-out",                                                           Browser(Admin), sign_in::leave)
         .on(GET,    "/events",                                                             Browser(Admin), events::get)
         .on(GET,    "/",                                                                   Browser(Admin), overview::get)

@@ -16,6 +16,7 @@ pub(crate) mod deployment;
 pub(crate) mod deployments;
 pub(crate) mod device;
 pub(crate) mod devices;
+pub(crate) mod docs;
 pub(crate) mod events;
 mod form;
 mod frame;

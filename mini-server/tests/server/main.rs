@@ -17,6 +17,7 @@ mod access;
 mod backup;
 mod command_line;
 mod device_api;
+mod docs;
 mod downloads;
 mod harness;
 mod management_api;
