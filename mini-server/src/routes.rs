@@ -15,7 +15,7 @@ use crate::management::{
 use crate::surface::Surface;
 use crate::web::{
     assets, audit as audit_page, deployment, deployments as deployment_list, device, device_log,
-    devices as device_list, events, import, new_deployment, overview, people, release,
+    devices as device_list, docs, events, import, new_deployment, overview, people, release,
     releases as release_list, settings, sign_in, standing, start, webhooks as webhook_list,
 };
 
@@ -150,6 +150,8 @@ pub fn surface() -> Surface {
         .on(GET,    "/sign-in",                                                            Visitor,           sign_in::get)
         .on(POST,   "/sign-in",                                                            Visitor,           sign_in::post)
         .on(GET,    "/assets/{name}",                                                      Visitor,           assets::get)
+        .on(GET,    "/docs",                                                               Visitor,           docs::start)
+        .on(GET,    "/docs/{chapter}",                                                     Visitor,           docs::chapter)
         .on(POST,   "/sign-out",                                                           Browser(Viewer),   sign_in::leave)
         .on(GET,    "/events",                                                             Browser(Viewer),   events::get)
         .on(GET,    "/",                                                                   Browser(Viewer),   overview::get)

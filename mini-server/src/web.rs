@@ -18,6 +18,7 @@ pub(crate) mod deployments;
 pub(crate) mod device;
 pub(crate) mod device_log;
 pub(crate) mod devices;
+pub(crate) mod docs;
 pub(crate) mod events;
 mod form;
 mod frame;

@@ -1,7 +1,6 @@
 //! A disk for boards whose U-Boot does not look for boot scripts where the real one lies. It stands
 //! for what a board has compiled into its U-Boot: it starts the script on the NVMe disk.
 
-use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -34,14 +33,11 @@ pub(crate) fn make(disk: &Path, time: u64) -> Result<()> {
     }];
     let fat = work.join("boot.vfat");
     parts::make_fat(&fat, PARTITION.size, &files, "boot disk", time)?;
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(disk)
-        .with_context(|| format!("cannot write {}", disk.display()))?;
-    file.set_len(PARTITION.end())?;
-    parts::partition(disk, "label: dos\nlabel-id: 0x1\n2048,,c,*\n", time)?;
-    parts::copy(&fat, &mut file, PARTITION)
+    parts::single(
+        disk,
+        &fat,
+        PARTITION,
+        "label: dos\nlabel-id: 0x1\n2048,,c,*\n",
+        time,
+    )
 }

@@ -1,7 +1,6 @@
 //! A disk with one root file system, as systems without updates have it: what the first release of
 //! the virtual machines is converted from.
 
-use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -29,14 +28,11 @@ pub(crate) fn make(archive: &Path, disk: &Path, size: u64, time: u64) -> Result<
     };
     ext4::make(&image, tree.path(), tree.facts(), &format)?;
     let root = Part { start: MIB, size };
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(disk)
-        .with_context(|| format!("cannot write {}", disk.display()))?;
-    file.set_len(root.end())?;
-    parts::partition(disk, "label: dos\nlabel-id: 0x2\n2048,,L\n", time)?;
-    parts::copy(&image, &mut file, root)
+    parts::single(
+        disk,
+        &image,
+        root,
+        "label: dos\nlabel-id: 0x2\n2048,,L\n",
+        time,
+    )
 }

@@ -88,6 +88,23 @@ pub(crate) fn partition(disk: &Path, script: &str, time: u64) -> Result<()> {
     Ok(())
 }
 
+/// Makes a disk in the file `disk` with one partition, which `script` describes and `image` fills.
+///
+/// # Errors
+/// When it cannot be written, or `sfdisk` fails.
+pub(crate) fn single(disk: &Path, image: &Path, part: Part, script: &str, time: u64) -> Result<()> {
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(disk)
+        .with_context(|| format!("cannot write {}", disk.display()))?;
+    file.set_len(part.end())?;
+    partition(disk, script, time)?;
+    copy(image, &mut file, part)
+}
+
 /// Makes a FAT file system in the new file `image`.
 ///
 /// # Errors

@@ -18,6 +18,7 @@ mod audit;
 mod backup;
 mod command_line;
 mod device_api;
+mod docs;
 mod downloads;
 mod harness;
 mod management_api;
