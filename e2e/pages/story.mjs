@@ -226,7 +226,8 @@ async function lookAtAll(browser, state, fleet) {
     log: `/devices/${fleet.failed}/logs/${fleet.running}`, releases: '/releases', release: await release(probe),
     deployments: '/deployments', 'new-deployment': '/deployments/new?release=firmware-1.9',
     deployment: `/deployments/${fleet.running}`, failed: `/deployments/${fleet.running}?show=failed`,
-    people: '/people', settings: '/settings', missing: '/nothing',
+    people: '/people', audit: '/audit', webhooks: '/webhooks', import: '/devices/import', settings: '/settings',
+    missing: '/nothing',
   };
   await probe.context().close();
   const looks = [['light', DESKTOP, 'light'], ['dark', DESKTOP, 'dark'], ['phone', PHONE, 'light'], ['phone-dark', PHONE, 'dark']];

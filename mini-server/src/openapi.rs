@@ -170,8 +170,13 @@ fn request_body(what: &str) -> Value {
 }
 
 fn content(what: &str) -> Value {
-    if let Some(kind) = what.strip_prefix("text ") {
-        return json!({kind: {"schema": {"type": "string"}}});
+    match what.strip_prefix("text ") {
+        Some(kind) if kind.starts_with("text/") => {
+            return json!({kind: {"schema": {"type": "string"}}});
+        }
+        // Of other bytes there is nothing to say.
+        Some(kind) => return json!({kind: {}}),
+        None => {}
     }
     let list = what
         .strip_prefix('[')

@@ -159,7 +159,7 @@ fn check_url(url: &str, allow_http: bool) -> Result<String> {
         Some(("https", host)) => Ok(host.to_owned()),
         Some(("http", host)) if allow_http => Ok(host.to_owned()),
         Some(("http", _)) => Err(Refusal::bad_request(
-            "the address is not https://: say so if others may read what is sent",
+            "the address is not https://: set allow_http if others may read what is sent",
         )),
         Some(_) | None => Err(Refusal::bad_request(
             "the address of a webhook is https://HOST[:PORT][/PATH]",

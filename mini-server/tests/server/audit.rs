@@ -274,7 +274,7 @@ fn what_was_refused_is_there_too_but_not_without_end() {
 #[test]
 fn no_secret_is_in_it_and_nothing_changes_it() {
     let server = Server::start();
-    let ops = Person::new(&server, "ops@example.com", "operator");
+    let mut ops = Person::new(&server, "ops@example.com", "operator");
     let token = ops.make_token(&server, "ci", None);
     server.try_login(&server.email, "a wrong passphrase");
     let change = json!({"password": "brand new horse", "current_password": ops.password});
@@ -303,6 +303,8 @@ fn no_secret_is_in_it_and_nothing_changes_it() {
     ] {
         assert!(!text.contains(secret), "{secret}");
     }
+    ops.password = "brand new horse".to_owned();
+    ops.sign_in(&server);
     for person in [&ops, &Person::new(&server, "viewer@example.com", "viewer")] {
         assert_eq!(person.api(&server, "GET", LOG, ()).status, 403);
         assert_eq!(person.page(&server, "/audit").status, 403);
