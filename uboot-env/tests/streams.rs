@@ -3,6 +3,9 @@
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
     clippy::unwrap_used,
     reason = "a test may panic, and what it writes need not be durable"
 )]

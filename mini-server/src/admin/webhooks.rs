@@ -26,7 +26,7 @@ Each is a POST with a JSON body. The header X-Tandem-Signature-256 is 'sha256=' 
 the secret, in hexadecimal. What is not answered with 2xx is repeated, for up to three days."
     )]
     Add {
-        /// https://HOST[:PORT][/PATH]
+        /// Where to, an address with https
         url: String,
         /// Only these events, separated by commas
         #[arg(long, value_delimiter = ',')]
