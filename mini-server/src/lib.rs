@@ -15,6 +15,7 @@ pub mod device_key;
 pub mod durable;
 pub mod exit;
 pub mod filter;
+pub mod framing;
 pub mod front;
 pub mod identity;
 pub mod link;

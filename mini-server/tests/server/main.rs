@@ -18,6 +18,7 @@ mod backup;
 mod command_line;
 mod device_api;
 mod downloads;
+mod framing;
 mod harness;
 mod management_api;
 mod mender_cli;
