@@ -22,8 +22,7 @@ use crate::reply::{Refusal, Result};
 use crate::staging::{Rejected, Staged};
 use crate::store::{ArtifactFilter, Id};
 
-/// Good enough for a server: a tenth of the time that the best takes, which is for build machines, for a tenth more
-/// bytes. Somebody waits for the answer.
+/// Somebody waits for the answer, and the best takes minutes: it is for build machines.
 const COMPRESSOR: Compressor = Compressor::ZstdBetter;
 
 /// `staged` with its payload in frames, or as it was if it has none that can be.
