@@ -9,10 +9,10 @@
 //! start; a row without a file cannot come about.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -112,6 +112,30 @@ impl Blobs {
         durable::remove(staged)
     }
 
+    /// The file of an artifact.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn file(&self, id: Id) -> io::Result<File> {
+        File::open(self.artifacts.join(id.to_string()))
+    }
+
+    /// A file for what is too large for memory. It goes with the last who has it open.
+    ///
+    /// # Errors
+    /// Any failure of the file system.
+    pub fn scratch(&self) -> io::Result<File> {
+        let path = self.staging();
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
+        fs::remove_file(path)?;
+        Ok(file)
+    }
+
     /// Removes the bytes of an artifact. If that fails they go at the next start.
     pub async fn remove(&self, id: Id) {
         if let Err(err) = self.store.delete(&key(id)).await {
@@ -150,7 +174,7 @@ fn key(id: Id) -> Key {
 
 /// Not object_store's own stream: that reads ahead, and what is read for a thousand slow devices is memory.
 fn read_file(
-    file: Arc<fs::File>,
+    file: Arc<File>,
     range: Range<u64>,
 ) -> impl futures_util::Stream<Item = io::Result<Bytes>> {
     stream::try_unfold(range.start, move |at| {

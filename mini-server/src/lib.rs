@@ -18,6 +18,7 @@ pub mod device_list;
 pub mod durable;
 pub mod exit;
 pub mod filter;
+pub mod framing;
 pub mod front;
 pub mod housekeeping;
 pub mod identity;

@@ -9,7 +9,7 @@
 //! sender that is faster than the disk waits.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -90,6 +90,40 @@ impl Staging {
 }
 
 impl Staged {
+    /// What `write` writes, if it fulfils `verification`.
+    ///
+    /// # Errors
+    /// Why it is not taken, and those of `write`.
+    pub fn made(
+        blobs: &Blobs,
+        verification: &Verification,
+        write: impl FnOnce(&mut File) -> Result<(), Rejected>,
+    ) -> Verdict {
+        let path = blobs.staging();
+        let mut file = create(&path).map_err(Rejected::Storage)?;
+        let temporary = TemporaryFile(path);
+        write(&mut file)?;
+        file.sync_all().map_err(Rejected::Storage)?;
+        let mut source = Summed {
+            source: BufReader::new(File::open(&temporary.0).map_err(Rejected::Storage)?),
+            sum: Sha256::new(),
+        };
+        let checked = Checked::read(&mut source, verification).map_err(Rejected::Artifact)?;
+        Ok(Staged {
+            file: temporary,
+            checked,
+            sha256: source.sum.finish(),
+        })
+    }
+
+    /// The file.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn open(&self) -> io::Result<File> {
+        File::open(&self.file.0)
+    }
+
     /// Puts the file to its place.
     ///
     /// # Errors
@@ -137,6 +171,20 @@ fn create(path: &Path) -> io::Result<File> {
         .create_new(true)
         .mode(0o600)
         .open(path)
+}
+
+/// What is read, summed up.
+struct Summed<R> {
+    source: R,
+    sum: Sha256,
+}
+
+impl<R: Read> Read for Summed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        self.sum.update(buffer.get(..count).unwrap_or_default());
+        Ok(count)
+    }
 }
 
 /// What comes in, read by the checker and written to the file as it is read.

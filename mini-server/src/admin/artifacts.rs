@@ -35,6 +35,10 @@ pub enum Verb {
         /// What to write about it
         #[arg(long, default_value = "")]
         description: String,
+        /// Put its payload into frames, so that devices fetch only what they do not have; the server takes the release
+        /// that most of them run as a hint
+        #[arg(long)]
+        framed: bool,
     },
     /// List all artifacts
     List,
@@ -64,8 +68,12 @@ pub enum Verb {
 /// If it cannot be done.
 pub async fn run(verb: Verb, client: &mut Client, output: Output) -> Result<()> {
     match verb {
-        Verb::Upload { file, description } => {
-            let id = upload(client, &file, &description).await?;
+        Verb::Upload {
+            file,
+            description,
+            framed,
+        } => {
+            let id = upload(client, &file, &description, framed).await?;
             output.done(
                 &json!({"id": id}),
                 &format!("uploaded {} as {id}", file.display()),
@@ -124,7 +132,12 @@ pub async fn run(verb: Verb, client: &mut Client, output: Output) -> Result<()> 
     }
 }
 
-async fn upload(client: &mut Client, path: &Path, description: &str) -> Result<String> {
+async fn upload(
+    client: &mut Client,
+    path: &Path,
+    description: &str,
+    framed: bool,
+) -> Result<String> {
     let cannot = || format!("cannot read {}", path.display());
     let file = File::open(path).with_context(cannot)?;
     let length = file.metadata().with_context(cannot)?.len();
@@ -135,10 +148,11 @@ async fn upload(client: &mut Client, path: &Path, description: &str) -> Result<S
         )
     };
     let head = format!(
-        "{}{}--{boundary}\r\nContent-Disposition: form-data; name=\"artifact\"; filename=\"artifact.mender\"\r\n\
+        "{}{}{}--{boundary}\r\nContent-Disposition: form-data; name=\"artifact\"; filename=\"artifact.mender\"\r\n\
          Content-Type: application/octet-stream\r\n\r\n",
         field("size", &length.to_string()),
         field("description", description),
+        field("framed", if framed { "true" } else { "false" }),
     );
     let tail = format!("\r\n--{boundary}--\r\n");
     let kind = format!("multipart/form-data; boundary={boundary}");

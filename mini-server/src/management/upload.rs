@@ -19,6 +19,7 @@ use crate::access::Operator;
 use crate::app::App;
 use crate::audit::inherit;
 use crate::clock::now;
+use crate::framing::framed;
 use crate::multipart::{Event, Multipart};
 use crate::reply::{Refusal, Result};
 use crate::request::next_piece;
@@ -44,6 +45,8 @@ struct Fields {
     description: String,
     size: Option<u64>,
     id: Option<Id>,
+    /// Its payload is to be put into frames.
+    framed: bool,
 }
 
 /// `POST /api/management/v1/deployments/artifacts`
@@ -66,7 +69,10 @@ pub async fn take(app: &Arc<App>, request: Request) -> Result<Id> {
     let outcome = receive(app, &mut form).await;
     // A client that is still sending hears only afterwards what is wrong.
     form.drain().await;
-    let (staged, fields) = outcome?;
+    let (mut staged, fields) = outcome?;
+    if fields.framed {
+        staged = framed(app, staged).await?.map_err(refuse)?;
+    }
     store(app, staged, fields).await
 }
 
@@ -81,6 +87,7 @@ async fn receive(app: &App, form: &mut Form) -> Result<(Staged, Fields)> {
                 "artifact_id" => {
                     fields.id = Some(parse("artifact_id", &form.field("artifact_id").await?)?)
                 }
+                "framed" => fields.framed = parse("framed", &form.field("framed").await?)?,
                 _ => {}
             },
             // Of parts that nobody knows.

@@ -20,6 +20,7 @@ mod command_line;
 mod device_api;
 mod docs;
 mod downloads;
+mod framing;
 mod harness;
 mod management_api;
 mod mender_cli;

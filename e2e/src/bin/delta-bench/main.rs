@@ -85,7 +85,7 @@ fn main() -> Result<()> {
         let plain = artifact(format!("{pair}-plain"), &new, Form::Plain)?;
         let whole = artifact(format!("{pair}-whole"), &new, Form::Whole)?;
         let mut rows = Vec::new();
-        for (name, artifact) in [(HINTED, &hinted), (PLAIN, &plain), (FULL, &whole)] {
+        for (name, artifact) in [(HINTED, &hinted), (PLAIN, &plain), (WHOLE, &whole)] {
             let done = ours::install(&tandem, &old, &new, artifact, &work)?;
             rows.push(row(name, done.wire).noted(&done));
             most_resident = most_resident.max(done.resident);
@@ -94,6 +94,7 @@ fn main() -> Result<()> {
         let done = ours::install(&tandem, &noise, &new, &hinted, &work)?;
         rows.push(row(FULL_FRAMED, done.wire).noted(&done));
         most_resident = most_resident.max(done.resident);
+        rows.push(row(FULL, peers::stream(&new)?));
         rows.extend(others(&old, &new, &work)?);
         table(&mut report, pair, &rows)?;
         report.push_str(&goals(pair, &rows));
@@ -124,6 +125,7 @@ const PLAIN: &str = "tandem, no hint";
 const CASYNC: &str = "casync, default chunks";
 const RAUC: &str = "RAUC, a model: groups of 64 KiB, 32 bytes of index a block";
 const FLOOR: &str = "floor: all new blocks in one zstd -19 stream";
+const WHOLE: &str = "tandem, not framed, zstd_best";
 const FULL: &str = "everything, one zstd -19 stream";
 const FULL_FRAMED: &str = "everything, framed with hint, to who has nothing of it";
 

@@ -47,6 +47,19 @@ fn tandem_e2e_has(program: &str) -> bool {
     Command::new(program).arg("--help").output().is_ok()
 }
 
+/// All of the image in one stream of `zstd -19`, made once and kept.
+pub(crate) fn stream(image: &Path) -> Result<u64> {
+    let stream = image.with_extension("zst");
+    if !stream.exists() {
+        let part = image.with_extension("zst.part");
+        run(Command::new("zstd")
+            .args(["-q", "-f", "-19", "--single-thread", "-o"])
+            .args([&part, image]))?;
+        fs::rename(part, &stream)?;
+    }
+    size(&stream)
+}
+
 /// New chunks and the index, as a device with the old index and store fetches them.
 fn casync(old: &Path, new: &Path, work: &Path) -> Result<u64> {
     let store = work.join("store.castr");

@@ -82,7 +82,7 @@ pub(crate) struct Line {
 }
 
 /// How much is under way at once, bytes: what is sent to somebody who has stopped listening counts too.
-const UNDER_WAY: usize = 64 << 10;
+const UNDER_WAY: usize = 8 << 10;
 
 impl Line {
     /// A line to this port.
