@@ -135,22 +135,26 @@ fn a_group_goes_first() {
 
 #[test]
 fn no_more_than_the_cap_are_at_it_however_many_ask_at_once() {
-    let (server, devices) = fleet(12);
+    let (mut server, devices) = fleet(12);
     let id = deploy(&server, json!({"max_concurrent": 3}));
-    let at_once = |devices: &[Device]| -> usize {
+    let at_once = |server: &Server, devices: &[Device]| -> usize {
         std::thread::scope(|scope| {
             let asking: Vec<_> = devices
                 .iter()
-                .map(|device| scope.spawn(|| usize::from(device.next(&server, "r1").status == 200)))
+                .map(|device| scope.spawn(|| usize::from(device.next(server, "r1").status == 200)))
                 .collect();
             asking.into_iter().map(|one| one.join().unwrap()).sum()
         })
     };
-    assert_eq!(at_once(&devices), 3);
+    assert_eq!(at_once(&server, &devices), 3);
     assert_eq!(shown(&server, &id)["rollout"]["active"], 3);
+    // Those that it has given a place to are in the database, not in its memory.
+    server.kill();
+    server.restart();
+    assert_eq!(at_once(&server, &devices), 3, "the same");
     let begun = offered(&server, &devices);
     report(&server, &devices, &begun[..2], &id, "success");
-    assert_eq!(at_once(&devices), 3, "one of before and two more");
+    assert_eq!(at_once(&server, &devices), 3, "one of before and two more");
     assert_eq!(shown(&server, &id)["statistics"]["status"]["success"], 2);
 }
 
