@@ -25,5 +25,6 @@ mod mender_client;
 mod pages;
 mod robustness;
 mod rollout_pages;
+mod rollout_targets;
 mod rollouts;
 mod uploads;
