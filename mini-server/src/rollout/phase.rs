@@ -59,7 +59,7 @@ const PHASES: usize = 100;
 const LONGEST_WAIT: u64 = 366 * 24 * 60 * 60;
 
 impl Phase {
-    /// The phases as they go over the wire; their limits are still to be worked out (`lay_out`).
+    /// The phases as they go over the wire; their limits are still to be worked out ([`Plan::lay_out`](super::Plan::lay_out)).
     ///
     /// # Errors
     /// With the reason, if they make no sense.

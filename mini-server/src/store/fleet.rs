@@ -7,10 +7,10 @@ use tandem_api::DeploymentStatus;
 use tandem_api::management::DeviceStatus;
 use tandem_artifact::{ARTIFACT_NAME, Depends};
 
-use super::devices::{parsed, unsigned};
+use super::devices::{parsed, signed, unsigned};
 use super::enrolment::predicates;
 use super::search::push_predicates;
-use super::{Db, Error, Store, Targets, push_ids};
+use super::{Db, Error, Id, Store, Targets, push_ids};
 use crate::rollout::Provides;
 
 /// Milliseconds of a day.
@@ -215,26 +215,7 @@ impl Store {
             ));
             query.push_bind((*key).to_owned());
         }
-        match targets {
-            Targets::All => {
-                query.push(" WHERE d.status = 'accepted'");
-            }
-            Targets::Group(group) => {
-                query.push(" WHERE d.status = 'accepted' AND d.group_name = ");
-                query.push_bind(group.clone());
-            }
-            Targets::Devices(ids) => {
-                query.push(" WHERE d.id IN ");
-                push_ids(&mut query, ids);
-            }
-            Targets::Filter(filter) => {
-                let predicates = predicates(&filter.terms).map_err(Error::corrupt)?;
-                query.push(
-                    " LEFT JOIN check_ins c ON c.device_id = d.id WHERE d.status = 'accepted'",
-                );
-                push_predicates(&mut query, &predicates);
-            }
-        }
+        push_targets(&mut query, targets)?;
         query.push(" GROUP BY d.status, d.pinned");
         for n in 0..keys.len() {
             query.push(format_args!(", v{n}"));
@@ -260,4 +241,50 @@ impl Store {
             })
             .collect()
     }
+
+    /// On how many of the devices that a deployment would be for one of these artifacts failed `limit` times or more.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn count_quarantined(
+        &self,
+        targets: &Targets,
+        artifacts: &[Id],
+        limit: u64,
+    ) -> Result<u64, Error> {
+        let mut query = QueryBuilder::<Db>::new(
+            "SELECT COUNT(DISTINCT f.device_id) FROM (SELECT device_id FROM device_deployments
+             WHERE failures > 0 AND artifact_id IN ",
+        );
+        push_ids(&mut query, artifacts);
+        query.push(" GROUP BY device_id, artifact_id HAVING SUM(failures) >= ");
+        query.push_bind(signed(limit));
+        query.push(") AS f JOIN devices d ON d.id = f.device_id");
+        push_targets(&mut query, targets)?;
+        let row = query.build().fetch_one(&self.readers).await?;
+        Ok(unsigned(row.try_get(0)?))
+    }
+}
+
+/// Of the devices `d` those that a deployment would be for.
+fn push_targets(query: &mut QueryBuilder<Db>, targets: &Targets) -> Result<(), Error> {
+    query.push(" LEFT JOIN check_ins c ON c.device_id = d.id");
+    match targets {
+        Targets::All => {
+            query.push(" WHERE d.status = 'accepted'");
+        }
+        Targets::Group(group) => {
+            query.push(" WHERE d.status = 'accepted' AND d.group_name = ");
+            query.push_bind(group.clone());
+        }
+        Targets::Devices(ids) => {
+            query.push(" WHERE d.id IN ");
+            push_ids(query, ids);
+        }
+        Targets::Filter(filter) => {
+            query.push(" WHERE d.status = 'accepted'");
+            push_predicates(query, &predicates(&filter.terms).map_err(Error::corrupt)?);
+        }
+    }
+    Ok(())
 }

@@ -38,3 +38,54 @@ pub(super) async fn run(connection: &mut Connection) -> Result<(), Error> {
         .await
         .map_err(Error::Migration)
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Connection as _, Row};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn deployments_that_are_under_way_keep_their_counts() {
+        let mut connection = Connection::connect("sqlite::memory:").await.unwrap();
+        let (before, after) = MIGRATIONS.split_at(2);
+        for (_, _, sql) in before {
+            sqlx::raw_sql(*sql).execute(&mut connection).await.unwrap();
+        }
+        sqlx::raw_sql(
+            "INSERT INTO deployments VALUES ('d', 1, 'n', 'r2', NULL, 0, 0, NULL, 'inprogress', 0, 5, 0, 'f')",
+        )
+        .execute(&mut connection)
+        .await
+        .unwrap();
+        for (device, open, status) in [
+            ("a", 1, "NULL"),
+            ("b", 1, "'pending'"),
+            ("c", 1, "'installing'"),
+            ("d", 0, "'failure'"),
+            ("e", 0, "'already-installed'"),
+        ] {
+            let row = format!(
+                "INSERT INTO device_deployments (deployment_id, device_id, sequence, open, status, has_log)
+                 VALUES ('d', '{device}', 1, {open}, {status}, 0)"
+            );
+            sqlx::raw_sql(AssertSqlSafe(row))
+                .execute(&mut connection)
+                .await
+                .unwrap();
+        }
+        for (_, _, sql) in after {
+            sqlx::raw_sql(*sql).execute(&mut connection).await.unwrap();
+        }
+        let row = sqlx::query(
+            "SELECT devices_started, devices_active, devices_settled,
+                    (SELECT SUM(failures) FROM device_deployments) AS failures, plan IS NULL AS plain
+             FROM deployments",
+        )
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+        let counts: Vec<i64> = (0..5).map(|n| row.get(n)).collect();
+        assert_eq!(counts, [3, 2, 1, 1, 1]);
+    }
+}

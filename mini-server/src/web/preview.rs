@@ -6,7 +6,7 @@ use super::wording::{count, escape, grouped, inert, sentence};
 use crate::app::App;
 use crate::reply::Result;
 use crate::rollout::{Candidate, Forecast, forecast};
-use crate::store::{Similar, StoredArtifact, Targets};
+use crate::store::{Id, Similar, StoredArtifact, Targets};
 use tandem_api::management::DeviceStatus;
 use tandem_artifact::{ARTIFACT_NAME, Depends};
 
@@ -23,6 +23,8 @@ pub(super) struct Preview {
     pub(super) devices: u64,
     /// Sets that are not listed.
     pub(super) more: usize,
+    /// On how many it failed too often; empty if on none.
+    pub(super) quarantined: String,
 }
 
 /// Devices that are alike.
@@ -63,7 +65,19 @@ pub(super) async fn preview(
         Targets::Group(group) => Some(group.as_str()),
         Targets::All | Targets::Devices(_) | Targets::Filter(_) => None,
     };
-    Ok(weigh(&similar, name, forced, &candidates, group))
+    let mut preview = weigh(&similar, name, forced, &candidates, group);
+    let limit = app.settings.quarantine;
+    if !forced && limit > 0 {
+        let ids: Vec<Id> = candidates.iter().map(|one| one.id).collect();
+        preview.quarantined = match app.store.count_quarantined(targets, &ids, limit).await? {
+            0 => String::new(),
+            devices => format!(
+                "It has failed {limit} times or more on {}, where it is offered again only by force",
+                count(devices, "device")
+            ),
+        };
+    }
+    Ok(preview)
 }
 
 /// The same without the database.
@@ -128,6 +142,7 @@ fn weigh(
         devices: [gets, may, not].into_iter().fold(0, u64::saturating_add),
         sets: sets.into_iter().take(SETS).map(|(_, set)| set).collect(),
         more,
+        quarantined: String::new(),
     }
 }
 
@@ -151,7 +166,6 @@ fn link(one: &Similar, group: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Id;
 
     #[test]
     fn everybody_is_told_why() {

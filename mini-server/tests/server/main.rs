@@ -31,6 +31,7 @@ mod people;
 mod robustness;
 mod roles;
 mod rollout_pages;
+mod rollout_targets;
 mod rollouts;
 mod uploads;
 mod webhooks;

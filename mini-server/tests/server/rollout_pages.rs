@@ -138,8 +138,19 @@ fn a_rollout_is_foretold_made_watched_and_steered() {
     assert_eq!(browser.post(path, &[("action", "pause")]).status, 409);
     browser.done(path, &[("action", "resume")]);
 
+    // The same release once and once more, then it is known not to be for this device.
+    for _ in 0..2 {
+        let again = server.deploy("r2", &[&devices[0]]);
+        assert_eq!(devices[0].next(&server, "r1").status, 200);
+        assert_eq!(devices[0].report(&server, &again, "failure").status, 204);
+    }
+    browser.shows(
+        "/deployments/new?release=r2",
+        &["It has failed 3 times or more on 1 device, where it is offered again only by force."],
+    );
+
     browser.done(&second, &[("action", "pin"), ("pin", "<i>r0")]);
-    let page = browser.shows(&second, &["Pinned to", "the device is pinned to"]);
+    let page = browser.shows(&second, &["Pinned to", "The device is pinned to"]);
     assert!(!page.contains("<i>"));
     browser.shows("/deployments/new?release=r2", &["Pinned"]);
     browser.done(&second, &[("action", "pin"), ("pin", "")]);
