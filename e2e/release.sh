@@ -9,7 +9,7 @@
 #   TARGET    as for e2e/cross-build.sh; all of them if none is said
 #
 # What is released is the last commit, and it must be what lies here. The same commit, made by the same
-# compilers, makes the same bytes, wherever it lies.
+# compilers, makes the same bytes; of the container its layer, for buildah notes a name of its own beside it.
 #
 # The server, the artifact tool and the image tool are made for amd64 and arm64; the programs of devices
 # for all.
