@@ -36,7 +36,7 @@ use crate::outgoing;
 use crate::store::{DueWebhook, Error, WaitingEvent};
 
 /// What can be told of.
-pub const EVENTS: [&str; 10] = [
+pub const EVENTS: [&str; 11] = [
     "device.pending",
     "device.accepted",
     "device.rejected",
@@ -45,8 +45,9 @@ pub const EVENTS: [&str; 10] = [
     "device.decommissioned",
     "device.failed",
     "deployment.created",
-    "deployment.finished",
     "deployment.stopped",
+    "deployment.finished",
+    "deployment.aborted",
 ];
 
 /// The header with the signature.

@@ -20,7 +20,8 @@ pub enum Verb {
         visible_alias = "create",
         after_help = "\
 Events: device.pending, device.accepted, device.rejected, device.preauthorized, device.noauth,
-device.decommissioned, device.failed, deployment.created, deployment.finished, deployment.stopped.
+device.decommissioned, device.failed, deployment.created, deployment.stopped (by failures),
+deployment.finished, deployment.aborted.
 
 Each is a POST with a JSON body. The header X-Tandem-Signature-256 is 'sha256=' and the HMAC-SHA256 of the body with
 the secret, in hexadecimal. What is not answered with 2xx is repeated, for up to three days."

@@ -25,7 +25,7 @@ use crate::webhooks::EVENTS;
 struct Webhooks {
     frame: Frame,
     lines: Vec<Line>,
-    events: [&'static str; 10],
+    events: [&'static str; EVENTS.len()],
     /// What has just come of a test.
     test: Option<WebhookTest>,
     /// What has just been made: its secret is shown once.

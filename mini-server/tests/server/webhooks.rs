@@ -98,8 +98,8 @@ fn what_happens_is_told_in_order_signed_and_once() {
     let deployment = server.deploy("v1", &[&device]);
     device.next(&server, "v0");
     device.report(&server, &deployment, "failure");
-    let stopped = server.deploy("v1", &[&device]);
-    let path = format!("/api/management/v1/deployments/deployments/{stopped}/status");
+    let aborted = server.deploy("v1", &[&device]);
+    let path = format!("/api/management/v1/deployments/deployments/{aborted}/status");
     server.admin("PUT", &path, json!({"status": "aborted"}));
     let path = format!("/api/management/v2/devauth/devices/{}", device.id);
     server.admin("DELETE", &path, ());
@@ -110,8 +110,8 @@ fn what_happens_is_told_in_order_signed_and_once() {
         ("deployment.created", "deployment", &deployment),
         ("device.failed", "deployment", &deployment),
         ("deployment.finished", "deployment", &deployment),
-        ("deployment.created", "deployment", &stopped),
-        ("deployment.stopped", "deployment", &stopped),
+        ("deployment.created", "deployment", &aborted),
+        ("deployment.aborted", "deployment", &aborted),
         ("device.decommissioned", "device", &device.id),
     ] {
         let received = sink.next();
@@ -131,6 +131,26 @@ fn what_happens_is_told_in_order_signed_and_once() {
         server.admin("GET", HOOKS, ()).json()[0]["waiting"] == 0
     });
     assert!(sink.requests.try_recv().is_err(), "nothing else");
+}
+
+#[test]
+fn a_deployment_that_stops_itself_is_told_of_with_the_reason() {
+    let server = Server::start();
+    let sink = Sink::start(&[]);
+    add(&server, &sink.url, &["deployment.stopped"]);
+    let (device, other) = (server.device("a"), server.device("b"));
+    server.uploaded(&artifact("v1"));
+    let new = json!({"name": "v1", "artifact_name": "v1", "devices": [device.id, other.id],
+                     "stop_on_failures": {"count": 1}});
+    let path = "/api/management/v1/deployments/deployments";
+    let made = server.admin("POST", path, new);
+    assert_eq!(made.status, 201, "{}", made.text());
+    let deployment = device.next(&server, "v0").json()["id"].clone();
+    device.report(&server, deployment.as_str().unwrap(), "failure");
+    let body = sink.next().json();
+    assert_eq!(body["event"], "deployment.stopped", "{body}");
+    assert_eq!(body["deployment"]["id"], deployment, "{body}");
+    assert_eq!(body["reason"], "it failed on 1 device", "{body}");
 }
 
 #[test]

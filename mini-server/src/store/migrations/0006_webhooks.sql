@@ -70,11 +70,22 @@ CREATE TRIGGER webhook_deployment_ends AFTER UPDATE OF finished ON deployments
 WHEN NEW.finished IS NOT NULL AND OLD.finished IS NULL AND EXISTS (SELECT 1 FROM webhooks)
 BEGIN
     INSERT INTO webhook_events (webhook_id, event, at, data)
-    SELECT id, CASE NEW.aborted WHEN 0 THEN 'deployment.finished' ELSE 'deployment.stopped' END, NEW.finished,
+    SELECT id, CASE NEW.aborted WHEN 0 THEN 'deployment.finished' ELSE 'deployment.aborted' END, NEW.finished,
            json_object('deployment', json_object('id', NEW.id, 'name', NEW.name, 'artifact_name', NEW.artifact_name,
                                                  'devices', NEW.max_devices))
     FROM webhooks_with_room
-    WHERE instr(events, CASE NEW.aborted WHEN 0 THEN ' deployment.finished ' ELSE ' deployment.stopped ' END) > 0;
+    WHERE instr(events, CASE NEW.aborted WHEN 0 THEN ' deployment.finished ' ELSE ' deployment.aborted ' END) > 0;
+END;
+
+CREATE TRIGGER webhook_deployment_stops AFTER UPDATE OF halted_by ON deployments
+WHEN NEW.halted_by = 'failures' AND OLD.halted_by IS NOT 'failures' AND EXISTS (SELECT 1 FROM webhooks)
+BEGIN
+    INSERT INTO webhook_events (webhook_id, event, at, data)
+    SELECT id, 'deployment.stopped', NEW.halted_at,
+           json_object('deployment', json_object('id', NEW.id, 'name', NEW.name, 'artifact_name', NEW.artifact_name,
+                                                 'devices', NEW.max_devices),
+                       'reason', NEW.halt_reason)
+    FROM webhooks_with_room WHERE instr(events, ' deployment.stopped ') > 0;
 END;
 
 CREATE TRIGGER webhook_device_fails AFTER UPDATE OF status ON device_deployments
