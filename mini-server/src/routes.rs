@@ -46,11 +46,11 @@ pub fn surface() -> Surface {
         // People
         .on(POST,   "/api/management/v1/useradm/auth/login",                               Anyone,            login::post)
         .on(POST,   "/api/management/v1/useradm/auth/logout",                              Person(Viewer),    login::logout)
-        .on(GET,    "/api/management/v1/useradm/users",                                    Person(Viewer),    users::list)
+        .on(GET,    "/api/management/v1/useradm/users",                                    Person(Admin),     users::list)
         .on(POST,   "/api/management/v1/useradm/users",                                    Person(Admin),     users::post)
         .on(GET,    "/api/management/v1/useradm/users/me",                                 Person(Viewer),    users::get_own)
         .on(PUT,    "/api/management/v1/useradm/users/me",                                 Person(Viewer),    users::put_own)
-        .on(GET,    "/api/management/v1/useradm/users/{id}",                               Person(Viewer),    users::get)
+        .on(GET,    "/api/management/v1/useradm/users/{id}",                               Person(Admin),     users::get)
         .on(PUT,    "/api/management/v1/useradm/users/{id}",                               Person(Admin),     users::put)
         .on(DELETE, "/api/management/v1/useradm/users/{id}",                               Person(Admin),     users::delete)
         .on(GET,    "/api/management/v1/useradm/settings/tokens",                          Person(Viewer),    tokens::list)

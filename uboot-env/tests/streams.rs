@@ -12,6 +12,7 @@
 
 mod peers;
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
@@ -25,6 +26,13 @@ fn damaged() -> Device {
     let mut copies = image::build(&env, 0x1000, Some(1)).unwrap().repeat(2);
     copies.splice(0x1800..0x1810, [7; 16]);
     Device::new(0x1000, 2, &copies)
+}
+
+/// Two good copies.
+fn good() -> Device {
+    let env = Env::from_text(b"a=1\n").unwrap();
+    let copy = image::build(&env, 0x100, Some(1)).unwrap();
+    Device::new(0x100, 2, &copy.repeat(2))
 }
 
 /// `redirections` for a shell.
@@ -67,4 +75,33 @@ fn the_environment_is_written_although_nobody_reads_the_messages() {
         .unwrap();
     assert_eq!(status.code(), Some(0));
     assert_eq!(device.print(Whose::Ours, &["a"]).out, "a=2\\n");
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let device = good();
+    let mut command = Command::new(ours("fw_printenv"));
+    command
+        .args(["-c", "fw_env.config"])
+        .current_dir(device.dir.path());
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let output = command.stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!output.stderr.is_empty());
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_reason_to_complain() {
+    let device = good();
+    let (reader, writer) = UnixStream::pair().unwrap();
+    drop(reader);
+    let mut command = Command::new(ours("fw_printenv"));
+    command
+        .args(["-c", "fw_env.config"])
+        .current_dir(device.dir.path());
+    let output = command.stdout(OwnedFd::from(writer)).output().unwrap();
+    assert_eq!(
+        (output.status.code(), output.stderr),
+        (Some(141), Vec::new())
+    );
 }

@@ -64,45 +64,46 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Result {
         (
             "tandem_deployments_active",
             "Deployments that are not finished.",
-            app.store.count_active_deployments().await?,
+            Some(app.store.count_active_deployments().await?),
         ),
         (
             "tandem_artifact_bytes",
             "Size of all artifacts.",
-            app.store.artifact_bytes().await?,
+            Some(app.store.artifact_bytes().await?),
         ),
         (
             "tandem_storage_free_bytes",
             "Free space where artifacts are kept.",
-            app.blobs.free().unwrap_or_default(),
+            app.blobs.free(),
         ),
         (
             "tandem_database_bytes",
             "Size of the database.",
-            app.store.size().await?,
+            Some(app.store.size().await?),
         ),
         (
             "tandem_webhook_events_waiting",
             "Events that receivers are still to be told.",
-            app.store.count_waiting_events().await?,
+            Some(app.store.count_waiting_events().await?),
         ),
         (
             "tandem_downloads",
             "Downloads that run.",
-            app.downloads.get(),
+            Some(app.downloads.get()),
         ),
         (
             "tandem_uploads",
             "Uploads that run.",
-            u64::try_from(uploads).unwrap_or_default(),
+            u64::try_from(uploads).ok(),
         ),
         (
             "process_resident_memory_bytes",
             "Memory in use.",
-            resident().unwrap_or_default(),
+            resident(),
         ),
     ] {
-        gauges.push((name, "", help, value));
+        // What cannot be found out is not told: a 0 would be a false alarm.
+        gauges.extend(value.map(|value| (name, "", help, value)));
     }
     let text = app.metrics.render(&gauges);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())

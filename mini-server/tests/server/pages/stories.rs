@@ -246,8 +246,8 @@ fn people_look_after_themselves() {
         .nth(1)
         .unwrap();
     let token = token.split('<').next().unwrap();
-    let users = "/api/management/v1/useradm/users";
-    let status = |token: &str| server.connect().with_token("GET", users, token, ()).status;
+    let own = "/api/management/v1/useradm/users/me";
+    let status = |token: &str| server.connect().with_token("GET", own, token, ()).status;
     assert_eq!(status(token), 200);
     let page = ann.page("/settings");
     assert!(page.contains("ci") && !page.contains(token));
