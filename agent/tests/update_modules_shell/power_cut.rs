@@ -91,8 +91,11 @@ fn wrappers() -> TempDir {
     dir
 }
 
-/// Calls an action of a fresh device once for every cut of the power that is worth it. After each,
-/// `check` is called with the device and a description of the cut.
+/// Cuts of which one is made, unless all are asked for by `TANDEM_EVERY_CUT`: each is a process tree under strace.
+const SAMPLE: usize = 3;
+
+/// Calls an action of a fresh device once for every cut of the power that is worth it, or for a sample of them. After
+/// each, `check` is called with the device and a description of the cut.
 #[track_caller]
 pub(crate) fn everywhere(
     make: impl Fn() -> Client,
@@ -107,19 +110,28 @@ pub(crate) fn everywhere(
     let client = make();
     call(&client, wrappers.path(), action, 0, Moment::Before);
     let commands = fs::read_to_string(client.path("cut/commands")).unwrap();
-    let mut cuts = 0;
-    for (number, command) in commands.lines().enumerate() {
-        for moment in moments(command) {
-            let client = make();
-            call(&client, wrappers.path(), action, number + 1, *moment);
-            check(
-                &client,
-                &format!("{moment:?} {action} at {}: {command}", number + 1),
-            );
-            cuts += 1;
-        }
+    let cuts: Vec<_> = (1..)
+        .zip(commands.lines())
+        .flat_map(|(number, command)| {
+            moments(command)
+                .iter()
+                .map(move |moment| (number, command, *moment))
+        })
+        .collect();
+    assert!(cuts.len() > 3, "only {} cuts of {action}", cuts.len());
+    let step = if std::env::var_os("TANDEM_EVERY_CUT").is_some() {
+        1
+    } else {
+        SAMPLE
+    };
+    for &(number, command, moment) in cuts.iter().step_by(step) {
+        let client = make();
+        call(&client, wrappers.path(), action, number, moment);
+        check(
+            &client,
+            &format!("{moment:?} {action} at {number}: {command}"),
+        );
     }
-    assert!(cuts > 3, "only {cuts} cuts of {action}");
 }
 
 /// Calls an action with a cut at the command with this number; zero is never.
