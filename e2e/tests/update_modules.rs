@@ -15,6 +15,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tandem_e2e::{installed, program, said, texts, write_artifact};
@@ -435,56 +436,66 @@ fn menders_own_single_file_module_works_unchanged() {
     check_single_file(&board);
 }
 
+/// The system calls at which the agent is killed.
+const CALLS: &str = "write,fsync,rename,unlink,unlinkat,link,mkdir,rmdir,mknodat,mknod,symlink";
+
+/// Kills the agent at its first, second, … `call` while it installs; how many there are.
+fn kill_at_every(call: &str) -> usize {
+    for number in 1.. {
+        let board = Board::new("");
+        let target = board.path("settings.conf");
+        fs::write(&target, "old").unwrap();
+        let files = single_file(&target, "new");
+        let files: Vec<(&str, &str)> = files
+            .iter()
+            .map(|(n, c)| (n.as_str(), c.as_str()))
+            .collect();
+        let artifact = board.artifact("single-file", &files);
+        let output = Command::new("timeout")
+            .args(["60", "strace", "-qq", "-o", "/dev/null", "-e"])
+            .arg(format!("trace={CALLS}"))
+            .arg("-e")
+            .arg(format!("inject={call}:signal=KILL:when={number}"))
+            .arg(program("tandem").unwrap())
+            .arg("--config")
+            .arg(board.path("tandem.toml"))
+            .arg("install")
+            .arg(&artifact)
+            .output()
+            .unwrap();
+        if output.status.success() {
+            return number - 1;
+        }
+        let context = format!("{call} {number}");
+        for _ in 0..3 {
+            if board.tandem(&["resume"]).status.code() == Some(2) {
+                break;
+            }
+        }
+        board.says(&["resume"], 2, &["no update in progress"]);
+        let name = String::from_utf8(board.tandem(&["show-artifact"]).stdout).unwrap();
+        let content = fs::read_to_string(&target).unwrap();
+        match name.trim() {
+            "new" => assert_eq!(content, "new", "{context}"),
+            "unknown" => assert_eq!(content, "old", "{context}"),
+            other => panic!("{context}: {other} is installed"),
+        }
+    }
+    unreachable!("a call that never ends")
+}
+
 #[test]
 fn a_module_update_survives_being_killed_at_every_system_call_of_the_agent() {
     if !installed("strace").unwrap() {
         eprintln!("SKIPPED: strace is not installed");
         return;
     }
-    const CALLS: &str = "write,fsync,rename,unlink,unlinkat,link,mkdir,rmdir,mknodat,mknod,symlink";
-    let mut killed = 0;
-    for call in CALLS.split(',') {
-        for number in 1.. {
-            let board = Board::new("");
-            let target = board.path("settings.conf");
-            fs::write(&target, "old").unwrap();
-            let files = single_file(&target, "new");
-            let files: Vec<(&str, &str)> = files
-                .iter()
-                .map(|(n, c)| (n.as_str(), c.as_str()))
-                .collect();
-            let artifact = board.artifact("single-file", &files);
-            let output = Command::new("timeout")
-                .args(["60", "strace", "-qq", "-o", "/dev/null", "-e"])
-                .arg(format!("trace={CALLS}"))
-                .arg("-e")
-                .arg(format!("inject={call}:signal=KILL:when={number}"))
-                .arg(program("tandem").unwrap())
-                .arg("--config")
-                .arg(board.path("tandem.toml"))
-                .arg("install")
-                .arg(&artifact)
-                .output()
-                .unwrap();
-            if output.status.success() {
-                break;
-            }
-            killed += 1;
-            let context = format!("{call} {number}");
-            for _ in 0..3 {
-                if board.tandem(&["resume"]).status.code() == Some(2) {
-                    break;
-                }
-            }
-            board.says(&["resume"], 2, &["no update in progress"]);
-            let name = String::from_utf8(board.tandem(&["show-artifact"]).stdout).unwrap();
-            let content = fs::read_to_string(&target).unwrap();
-            match name.trim() {
-                "new" => assert_eq!(content, "new", "{context}"),
-                "unknown" => assert_eq!(content, "old", "{context}"),
-                other => panic!("{context}: {other} is installed"),
-            }
-        }
-    }
+    let killed: usize = thread::scope(|scope| {
+        let runs: Vec<_> = CALLS
+            .split(',')
+            .map(|call| scope.spawn(move || kill_at_every(call)))
+            .collect();
+        runs.into_iter().map(|run| run.join().unwrap()).sum()
+    });
     assert!(killed > 60, "only {killed} kills");
 }
