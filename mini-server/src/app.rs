@@ -61,6 +61,8 @@ pub struct Settings {
     pub max_pending: u64,
     /// Bytes of an artifact.
     pub max_artifact_size: u64,
+    /// Bytes of all artifacts together; without a limit if absent.
+    pub artifact_quota: Option<u64>,
     /// Bytes that uploads leave free on the server's disk.
     pub min_free: u64,
     /// What is thrown away when it is too old.
@@ -91,6 +93,7 @@ impl Default for Settings {
             max_devices: None,
             max_pending: 100_000,
             max_artifact_size: 10 << 30,
+            artifact_quota: None,
             min_free: 256 << 20,
             keep: Keep::default(),
             max_downloads: None,

@@ -249,6 +249,9 @@ pub struct ServeArgs {
     /// MiB of an artifact
     #[arg(long, value_name = "MIB", default_value_t = 10_240)]
     max_artifact_size: u64,
+    /// MiB of all artifacts together; without a limit if not given
+    #[arg(long, value_name = "MIB")]
+    artifact_quota: Option<u64>,
     /// MiB that uploads leave free on the disk
     #[arg(long, value_name = "MIB", default_value_t = 256)]
     min_free: u64,
@@ -291,6 +294,9 @@ impl ServeArgs {
             max_devices: self.max_devices,
             max_pending: self.max_pending,
             max_artifact_size: self.max_artifact_size.saturating_mul(1 << 20),
+            artifact_quota: self
+                .artifact_quota
+                .map(|quota| quota.saturating_mul(1 << 20)),
             min_free: self.min_free.saturating_mul(1 << 20),
             keep: Keep {
                 audit: Some(self.keep_audit).filter(|days| *days > 0),

@@ -110,6 +110,12 @@ async fn receive(app: &App, form: &mut Form) -> Result<(Staged, Fields)> {
             "there is too little free space for artifacts on the server: delete some, or give it more",
         ));
     }
+    if let Some(quota) = app.settings.artifact_quota {
+        let stored = app.store.artifact_bytes().await?;
+        if stored.saturating_add(fields.size.unwrap_or(1)) > quota {
+            return Err(over_quota());
+        }
+    }
     let verification = app.settings.verification.clone();
     let staging =
         Staging::begin(&app.blobs, verification).map_err(|err| Refusal::internal(&err))?;
@@ -191,13 +197,19 @@ async fn store(app: &Arc<App>, staged: Staged, fields: Fields) -> Result<Id> {
                 Refusal::internal(&err)
             }
         })?;
-        let refusal = match app.store.add_artifact(new, combinations.clone()).await? {
+        let quota = app.settings.artifact_quota;
+        let refusal = match app
+            .store
+            .add_artifact(new, combinations.clone(), quota)
+            .await?
+        {
             Added::Done => {
                 info!(artifact:% = id, name:% = name; "artifact uploaded");
                 return Ok(id);
             }
             Added::Ambiguous => ambiguous(&name, &combinations),
             Added::Exists => taken(),
+            Added::OverQuota => over_quota(),
         };
         app.blobs.remove(id).await;
         Err(refusal)
@@ -219,6 +231,13 @@ fn ambiguous(name: &str, combinations: &[String]) -> Refusal {
 
 fn taken() -> Refusal {
     Refusal::conflict("there is an artifact with this identifier")
+}
+
+fn over_quota() -> Refusal {
+    Refusal::new(
+        StatusCode::INSUFFICIENT_STORAGE,
+        "all artifacts together would be larger than the server's --artifact-quota: delete some that no device needs",
+    )
 }
 
 fn refuse(rejected: Rejected) -> Refusal {

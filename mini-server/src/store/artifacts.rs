@@ -53,6 +53,8 @@ pub enum Added {
     Ambiguous,
     /// There is one with this identifier already.
     Exists,
+    /// All together would be more than they may be.
+    OverQuota,
 }
 
 /// What became of a change.
@@ -66,10 +68,12 @@ pub enum Changed {
     InUse,
 }
 
+const STORED_BYTES: &str = "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM artifacts";
+
 const COLUMNS: &str = "id, name, description, size, sha256, modified, content";
 
 impl Store {
-    /// Adds an artifact whose bytes are in the artifact storage already.
+    /// Adds an artifact whose bytes are in the artifact storage already, unless all have more than `quota` bytes then.
     ///
     /// # Errors
     /// Of the database.
@@ -77,6 +81,7 @@ impl Store {
         &self,
         new: StoredArtifact,
         combinations: Vec<String>,
+        quota: Option<u64>,
     ) -> Result<Added, Error> {
         let content = serde_json::to_string(&new.content)
             .map_err(|err| Error::corrupt(format!("the content of an artifact: {err}")))?;
@@ -100,6 +105,11 @@ impl Store {
                     if taken.is_some() {
                         return Ok(Added::Ambiguous);
                     }
+                }
+                let stored = sqlx::query(STORED_BYTES).fetch_one(tx.connection()).await?;
+                let all = unsigned(stored.try_get(0)?).saturating_add(new.size);
+                if quota.is_some_and(|quota| all > quota) {
+                    return Ok(Added::OverQuota);
                 }
                 sqlx::query(
                     "INSERT INTO artifacts (id, name, description, size, sha256, modified, content)
@@ -235,9 +245,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn artifact_bytes(&self) -> Result<u64, Error> {
-        let row = sqlx::query("SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM artifacts")
-            .fetch_one(&self.readers)
-            .await?;
+        let row = sqlx::query(STORED_BYTES).fetch_one(&self.readers).await?;
         Ok(unsigned(row.try_get(0)?))
     }
 

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Device, Server, artifact, form, wait_until, write};
+use crate::harness::{Device, Server, artifact, build, form, wait_until, write};
 use crate::people::Person;
 
 const LEVEL: &str = "/api/management/v1/server/log_level";
@@ -43,6 +43,17 @@ fn the_log_level_changes_while_the_server_runs() {
         log.contains("log level: error") && log.contains("log level: info"),
         "{log}"
     );
+}
+
+#[test]
+fn all_artifacts_together_keep_to_the_quota() {
+    let server = Server::start_with(&["--artifact-quota", "1"]);
+    let large = |name: &str| build(name, &["testboard"], &[], 600_000);
+    assert_eq!(server.upload(&large("v1")).status, 201);
+    let answer = server.upload(&large("v2"));
+    assert_eq!(answer.status, 507);
+    assert!(answer.text().contains("quota"), "{}", answer.text());
+    assert_eq!(server.upload(&artifact("v3")).status, 201);
 }
 
 #[test]
