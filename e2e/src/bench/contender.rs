@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use tandem_e2e::installed;
 
+use crate::case::{Case, Source};
 use crate::compression::Compression;
 use crate::interrupt::Interrupt;
 use crate::lab::Lab;
@@ -105,6 +106,11 @@ impl Contender {
         self.kind
     }
 
+    /// Where it is.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Its version: that of Debian's package, or what the program says.
     pub(crate) fn version(&self, interrupt: &Interrupt) -> Result<String> {
         let package = match self.kind {
@@ -125,9 +131,14 @@ impl Contender {
         Ok(String::from_utf8_lossy(&said).trim().to_owned())
     }
 
-    /// Whether it can read such an artifact at all.
-    pub(crate) fn reads(&self, compression: Compression) -> bool {
-        (self.kind, compression) != (Kind::MenderGo, Compression::Zstd)
+    /// Whether it can do such an installation at all, on this machine.
+    pub(crate) fn can(&self, case: Case) -> bool {
+        match (self.kind, case.compression, case.source) {
+            (Kind::MenderGo, Compression::Zstd, _) | (Kind::Swupdate, Compression::Xz, _) => false,
+            // It streams by way of the kernel's network block device, and checks with dm-verity.
+            (Kind::Rauc, _, Source::Tls) => false,
+            _ => true,
+        }
     }
 
     /// Whether it says when it reads back what it has written.
@@ -171,8 +182,8 @@ impl Contender {
         }
     }
 
-    /// The command that installs `artifact`, and its environment.
-    pub(crate) fn install(&self, artifact: &Path) -> (Vec<OsString>, Vec<String>) {
+    /// The command that installs what is at `place`, and its environment.
+    pub(crate) fn install(&self, place: String, source: Source) -> (Vec<OsString>, Vec<String>) {
         let (words, env) = match self.kind {
             Kind::Tandem | Kind::Before => (tandem::INSTALL, Vec::new()),
             Kind::MenderCpp => (mender::CPP_INSTALL, mender::cpp_env(self.directory())),
@@ -180,9 +191,15 @@ impl Contender {
             Kind::Swupdate => (swupdate::INSTALL, Vec::new()),
             Kind::Rauc => (rauc::INSTALL, rauc::env()),
         };
-        let artifact = artifact.as_os_str().to_owned();
         let words = words.iter().map(OsString::from);
-        (words.chain([artifact]).collect(), env)
+        let place = match self.kind {
+            Kind::Swupdate => swupdate::from(&place, source).to_vec(),
+            Kind::Tandem | Kind::Before | Kind::MenderCpp | Kind::MenderGo | Kind::Rauc => {
+                vec![place]
+            }
+        };
+        let place = place.into_iter().map(OsString::from);
+        (words.chain(place).collect(), env)
     }
 
     /// The directory of its program.

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 
 use crate::budget::{GROWTH_MIB, IDLE_MIB, IDLE_WAKEUPS, PROGRAM_SIZE, Verdict};
+use crate::case::{Case, Source};
 use crate::cli::Size;
 use crate::contender::Kind;
 use crate::idle::idle;
@@ -91,7 +92,11 @@ fn growth(options: &Size, agent: &Path, interrupt: &Interrupt) -> Result<(Table,
         for (peak, mib) in peaks.iter_mut().zip(sizes) {
             let image = Image::make(&lab.workplace, mib, interrupt)?;
             let artifact = tandem.artifact(&lab, &image, compression)?;
-            let run = lab.run(&tandem, &artifact, &image, (compression, 1))?;
+            let case = Case {
+                compression,
+                source: Source::File,
+            };
+            let run = lab.run(&tandem, &artifact, &image, (case, 1))?;
             ensure!(run.right, "an installation is not right");
             *peak = run.cost.peak;
         }
