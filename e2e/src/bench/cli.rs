@@ -27,6 +27,8 @@ pub(crate) enum Verb {
     /// Weigh the programs, and see whether memory grows with the artifact
     #[command(args_override_self = true)]
     Size(Size),
+    /// Tell what of a program takes its room, by dependency
+    Table(Table),
     /// Run a command on the device
     #[command(hide = true)]
     Inside(Inside),
@@ -48,6 +50,9 @@ pub(crate) struct Install {
     /// Mender's newest client; default: the one in PATH, if any
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) mender_update: Option<PathBuf>,
+    /// Rugix's `rugix-ctrl`, with `rugix-bundler` beside it; default: the one in PATH, if any
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) rugix: Option<PathBuf>,
     /// An earlier build of the agent, to compare with as well
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) before: Option<PathBuf>,
@@ -79,6 +84,15 @@ impl Install {
 pub(crate) struct Size {
     #[command(flatten)]
     pub(crate) common: Common,
+}
+
+#[derive(Args)]
+pub(crate) struct Table {
+    /// The program, with its symbols
+    pub(crate) program: PathBuf,
+    /// Write the table to this file as well (Markdown)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Args)]

@@ -119,9 +119,14 @@ fn contenders(options: &Install) -> Result<Vec<Contender>> {
         contenders.push(Kind::Before.at(before)?);
     }
     for &kind in options.peers.as_deref().unwrap_or(&Kind::PEERS) {
-        let found = match (&options.mender_update, kind) {
-            (Some(program), Kind::MenderCpp) => Some(kind.at(program)?),
-            _ => kind.installed()?,
+        let named = match kind {
+            Kind::MenderCpp => &options.mender_update,
+            Kind::Rugix => &options.rugix,
+            Kind::Tandem | Kind::Before | Kind::MenderGo | Kind::Swupdate | Kind::Rauc => &None,
+        };
+        let found = match named {
+            Some(program) => Some(kind.at(program)?),
+            None => kind.installed()?,
         };
         match found {
             Some(contender) => contenders.push(contender),

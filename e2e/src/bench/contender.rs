@@ -2,6 +2,7 @@
 
 mod mender;
 mod rauc;
+mod rugix;
 mod swupdate;
 mod tandem;
 
@@ -38,6 +39,8 @@ pub(crate) enum Kind {
     Swupdate,
     /// RAUC
     Rauc,
+    /// Rugix
+    Rugix,
 }
 
 /// A program that installs images.
@@ -49,8 +52,13 @@ pub(crate) struct Contender {
 
 impl Kind {
     /// All that are not the agent.
-    pub(crate) const PEERS: [Kind; 4] =
-        [Kind::MenderCpp, Kind::MenderGo, Kind::Swupdate, Kind::Rauc];
+    pub(crate) const PEERS: [Kind; 5] = [
+        Kind::MenderCpp,
+        Kind::MenderGo,
+        Kind::Swupdate,
+        Kind::Rauc,
+        Kind::Rugix,
+    ];
 
     /// Its name in tables.
     pub(crate) fn name(self) -> &'static str {
@@ -61,6 +69,7 @@ impl Kind {
             Kind::MenderGo => "mender Go",
             Kind::Swupdate => "swupdate",
             Kind::Rauc => "rauc",
+            Kind::Rugix => "rugix",
         }
     }
 
@@ -75,9 +84,10 @@ impl Kind {
             Kind::MenderGo => "mender",
             Kind::Swupdate => "swupdate",
             Kind::Rauc => "rauc",
+            Kind::Rugix => "rugix-ctrl",
         };
-        // Debian 12 has no package of this one: it need not be there.
-        let required = self != Kind::MenderCpp;
+        // Debian 12 has no packages of these: they need not be there.
+        let required = !matches!(self, Kind::MenderCpp | Kind::Rugix);
         let path = which(program)?;
         if path.is_none() && required {
             installed(program)?;
@@ -114,7 +124,7 @@ impl Contender {
     /// Its version: that of Debian's package, or what the program says.
     pub(crate) fn version(&self, interrupt: &Interrupt) -> Result<String> {
         let package = match self.kind {
-            Kind::Tandem | Kind::Before | Kind::MenderCpp => None,
+            Kind::Tandem | Kind::Before | Kind::MenderCpp | Kind::Rugix => None,
             Kind::MenderGo => Some("mender-client"),
             Kind::Swupdate => Some("swupdate"),
             Kind::Rauc => Some("rauc"),
@@ -137,6 +147,9 @@ impl Contender {
             (Kind::MenderGo, Compression::Zstd, _) | (Kind::Swupdate, Compression::Xz, _) => false,
             // It streams by way of the kernel's network block device, and checks with dm-verity.
             (Kind::Rauc, _, Source::Tls) => false,
+            // It can be told of no authority but the public ones.
+            (Kind::Rugix, _, Source::Tls) => false,
+            (Kind::Rugix, Compression::Gzip | Compression::Zstd, _) => false,
             _ => true,
         }
     }
@@ -159,6 +172,7 @@ impl Contender {
             }
             Kind::Swupdate => swupdate::image(lab, image, compression),
             Kind::Rauc => rauc::bundle(lab, image, compression),
+            Kind::Rugix => rugix::bundle(lab, image, compression, self.directory()),
         }
     }
 
@@ -169,6 +183,7 @@ impl Contender {
             Kind::MenderCpp | Kind::MenderGo => mender::reset(lab),
             Kind::Swupdate => swupdate::reset(lab),
             Kind::Rauc => rauc::reset(lab),
+            Kind::Rugix => rugix::reset(lab),
         }
     }
 
@@ -176,9 +191,12 @@ impl Contender {
     pub(crate) fn start_service(&self, lab: &Lab) -> Result<Option<Service>> {
         match self.kind {
             Kind::Rauc => Service::start(self, lab).map(Some),
-            Kind::Tandem | Kind::Before | Kind::MenderCpp | Kind::MenderGo | Kind::Swupdate => {
-                Ok(None)
-            }
+            Kind::Tandem
+            | Kind::Before
+            | Kind::MenderCpp
+            | Kind::MenderGo
+            | Kind::Swupdate
+            | Kind::Rugix => Ok(None),
         }
     }
 
@@ -190,13 +208,17 @@ impl Contender {
             Kind::MenderGo => (mender::GO_INSTALL, Vec::new()),
             Kind::Swupdate => (swupdate::INSTALL, Vec::new()),
             Kind::Rauc => (rauc::INSTALL, rauc::env()),
+            Kind::Rugix => (rugix::INSTALL, Vec::new()),
         };
         let words = words.iter().map(OsString::from);
         let place = match self.kind {
             Kind::Swupdate => swupdate::from(&place, source).to_vec(),
-            Kind::Tandem | Kind::Before | Kind::MenderCpp | Kind::MenderGo | Kind::Rauc => {
-                vec![place]
-            }
+            Kind::Tandem
+            | Kind::Before
+            | Kind::MenderCpp
+            | Kind::MenderGo
+            | Kind::Rauc
+            | Kind::Rugix => vec![place],
         };
         let place = place.into_iter().map(OsString::from);
         (words.chain(place).collect(), env)

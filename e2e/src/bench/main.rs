@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! compare, size           the two things it does
+//! symbols                 what of a program takes its room
 //! idle, environment       beside installing: the daemon while it waits, fw_setenv
 //! stage, tool             parts of an installation alone: the agent's own code, other programs
 //! order                   what is written before what
@@ -35,6 +36,7 @@ mod sample;
 mod size;
 mod slot;
 mod stage;
+mod symbols;
 mod table;
 mod tool;
 mod web;
@@ -66,6 +68,14 @@ fn run(verb: &Verb) -> Result<ExitCode> {
     let ((text, verdicts), strict) = match verb {
         Verb::Inside(inside) => {
             inside.run()?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Verb::Table(options) => {
+            let text = symbols::table(&options.program, &Interrupt::catch()?)?;
+            if let Some(out) = &options.out {
+                workplace::write(out, &text)?;
+            }
+            write!(stdout(), "{text}")?;
             return Ok(ExitCode::SUCCESS);
         }
         Verb::Install(options) => {
