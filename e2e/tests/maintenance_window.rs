@@ -1,6 +1,7 @@
 //! Real server, real daemon: what was fetched too late for a maintenance window waits for the next one. In between is a
 //! line that moves the windows to where a test can wait for them: one has just closed, the next opens in seconds.
 #![allow(
+    clippy::arithmetic_side_effects,
     clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::indexing_slicing,

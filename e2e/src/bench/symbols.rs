@@ -107,8 +107,13 @@ fn by_origin(said: &str) -> BTreeMap<String, Part> {
 
 /// Where a symbol comes from: the crate, or the library in C.
 fn origin(name: &str) -> String {
-    const IN_C: [(&str, &str); 12] = [
+    const IN_C: [(&str, &str); 17] = [
         ("ring_core_", "ring"),
+        ("ecp_nistz256", "ring"),
+        ("_aesni", "ring"),
+        ("ge_", "ring"),
+        ("mul", "ring"),
+        ("_ZN9libunwind", "libunwind"),
         ("ZSTD_", "zstd, in C"),
         ("ZSTDv", "zstd, in C"),
         ("HUF_", "zstd, in C"),
@@ -190,6 +195,7 @@ mod tests {
         );
         check("ZSTD_decompressStream", "zstd, in C");
         check("ring_core_0_17_14__x25519_fe_mul", "ring");
+        check("ecp_nistz256_precomputed", "ring");
         check("memcpy", "the C library and start");
     }
 
