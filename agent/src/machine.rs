@@ -247,29 +247,16 @@ fn onward(record: &mut Record) -> Point {
         deployment.committed = true;
     }
     if step == Step::Await {
-        forget_openings(record);
+        deployment.origin.forget_openings();
     }
+    let at_any_time = deployment.origin.openings().is_empty();
     let next = match record.at.following(mode) {
         Some(next) => next,
         None => leave(record),
     };
-    match next.step == Step::Await && !waits(record) {
-        true => next.following(mode).unwrap_or(next),
-        false => next,
-    }
-}
-
-/// Whether the deployment has times in which it may be installed.
-fn waits(record: &Record) -> bool {
-    let deployment = record.deployment.as_ref();
-    deployment.is_some_and(|deployment| !deployment.origin.openings().is_empty())
-}
-
-/// The time has come: it is not asked for again, and whoever reads the record from now on need not know of it.
-fn forget_openings(record: &mut Record) {
-    let deployment = record.deployment.as_mut();
-    if let Some(Origin::Server { openings, .. }) = deployment.map(|one| &mut one.origin) {
-        openings.clear();
+    match (next.step, at_any_time) {
+        (Step::Await, true) => next.following(mode).unwrap_or(next),
+        (_, _) => next,
     }
 }
 

@@ -206,6 +206,13 @@ impl Origin {
             Origin::Standalone { .. } => &[],
         }
     }
+
+    /// The time has come: it is not asked for again, and whoever reads the record from now on need not know of it.
+    pub(crate) fn forget_openings(&mut self) {
+        if let Origin::Server { openings, .. } = self {
+            openings.clear();
+        }
+    }
 }
 
 impl Reboot {
