@@ -182,7 +182,9 @@ impl<'a> Device<'a> {
             match opening::turn(openings, SystemTime::now().into()) {
                 Turn::Now => return Ok(Outcome::Done),
                 Turn::ClockIsWrong => {
-                    warn!("the clock is not set: not waiting for the maintenance window");
+                    warn!(
+                        "the clock shows a time before this was offered: not waiting for a maintenance window"
+                    );
                     return Ok(Outcome::Done);
                 }
                 Turn::Over => bail!("the maintenance windows that the server named are over"),

@@ -73,10 +73,14 @@ impl Install {
             .collect()
     }
 
-    /// Whether that is installed in this round. Decompressing xz takes longer than all the rest, and where the
-    /// bytes come from shows in nothing but memory: over TLS once is enough.
+    /// Whether that is installed in this round. Decompressing xz takes longer than all the rest, and is the same for
+    /// all: every other round is enough, and over TLS, which shows in nothing but memory, one.
     pub(crate) fn takes_part(&self, case: Case, round: usize) -> bool {
-        round == 1 || (case.compression, case.source) != (Compression::Xz, Source::Tls)
+        match (case.compression, case.source) {
+            (Compression::Xz, Source::Tls) => round == 1,
+            (Compression::Xz, Source::File) => round % 2 == 1,
+            (Compression::None | Compression::Gzip | Compression::Zstd, _) => true,
+        }
     }
 }
 

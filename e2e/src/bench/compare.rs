@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::budget::{IDLE_MIB, IDLE_WAKEUPS, Verdict};
+use crate::budget::Verdict;
 use crate::case::Case;
 use crate::cli::Install;
 use crate::compression::Compression;
@@ -86,19 +86,7 @@ pub(crate) fn compare(options: &Install, interrupt: &Interrupt) -> Result<(Strin
     }
     if !common.quick {
         say("watching the daemon while it waits, for a minute");
-        let idle = idle(tandem.program(), interrupt)?;
-        verdicts.extend([
-            Verdict {
-                what: "the daemon while it waits, resident, MiB".to_owned(),
-                at_most: IDLE_MIB,
-                found: Some(idle.resident),
-            },
-            Verdict {
-                what: "the same, wake-ups in a minute".to_owned(),
-                at_most: IDLE_WAKEUPS,
-                found: Some(idle.wakeups),
-            },
-        ]);
+        verdicts.extend(idle(tandem.program(), interrupt)?.verdicts());
     }
     report.verdicts(&verdicts)?;
     let text = report.end(common.out.as_deref())?;
@@ -171,7 +159,8 @@ fn in_turn(
                 .alone
                 .push(stage.alone(lab, image, &artifact, round)?);
         }
-        for tool in &tools {
+        // They have little to tell from one round to the next.
+        for tool in tools.iter().filter(|_| round % 2 == 1) {
             let cost = tool.run(lab)?;
             measured.tools.push((tool.name.clone(), cost));
         }
