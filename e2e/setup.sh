@@ -9,7 +9,7 @@ packages_check=(grub-common libubootenv-tool u-boot-tools mender-artifact mender
     fdisk dosfstools mtools qemu-system-x86 u-boot-qemu python3-venv systemd musl-tools)
 packages_boot=(qemu-system-arm qemu-system-x86 u-boot-qemu u-boot-tools ovmf grub-efi-amd64-bin grub-common
     mtools dosfstools fdisk e2fsprogs openssl busybox file util-linux gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
-packages_bench=(swupdate rauc squashfs-tools dbus-bin dbus-daemon cpio binutils mount)
+packages_bench=(swupdate rauc squashfs-tools dbus-bin dbus-daemon cpio binutils mount nginx-light libc-bin)
 packages_load=(nginx-light python3-venv)
 packages_openapi=(python3-venv curl openssl)
 packages_delta=(debootstrap nginx-light casync zchunk xdelta3 zstd e2fsprogs)

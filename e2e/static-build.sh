@@ -2,13 +2,20 @@
 # Builds the device programs as devices get them: static, small, stripped. Prints the size of `tandem`
 # and fails when it is over budget. They are then in target/static, too.
 #
-#   e2e/static-build.sh [TARGET]        default: this machine's, with musl's C library where the compiler has it
+#   e2e/static-build.sh [--symbols] [TARGET]    default: this machine's, with musl's C library where the compiler has it
+#
+# With --symbols `tandem` is built once more, as target/static/tandem-symbols: the same, with the names of everything.
 #
 # For another processor Debian's cross compiler is used, and rustup's standard library for it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=e2e/targets.sh
 . e2e/targets.sh
+symbols=
+if [ "${1:-}" = --symbols ]; then
+    symbols=yes
+    shift
+fi
 target=${1:-$(smallest "$host")}
 use_target "$target"
 budget=$(budget_of "$target")
@@ -28,8 +35,13 @@ case $target in
     # RUST_BACKTRACE is set: something harmless is called instead, and backtraces are empty.
     *) flags+=(-C "link-arg=-Wl,--defsym=_Unwind_Backtrace=getpid") ;;
 esac
-RUSTFLAGS="${flags[*]}" cargo build --quiet --profile device --target "$target" \
-    -p tandem-agent -p tandem-uboot-env --bins
+export RUSTFLAGS="${flags[*]}"
+built=target/$target/device
+if [ -n "$symbols" ]; then
+    cargo rustc --quiet --profile device --target "$target" -p tandem-agent --bin tandem -- -C strip=none
+    mv "$built/tandem" "$built/tandem-symbols"
+fi
+cargo build --quiet --profile device --target "$target" -p tandem-agent -p tandem-uboot-env --bins
 ln -sfn "$target/device" target/static
 for program in tandem fw_printenv fw_setenv; do
     file -L "target/static/$program" | grep -q 'static' || { echo "$program is not static" >&2; exit 1; }

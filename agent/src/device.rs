@@ -1,10 +1,11 @@
 //! The device: the one place that turns the machine's effects into actions.
 
 use std::cell::OnceCell;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use log::{error, info, warn};
-use tandem_api::DeploymentStatus;
+use tandem_api::{DeploymentStatus, Timestamp};
 use tandem_artifact::{Artifact, PublicKey, SignatureStatus, Verification};
 use tandem_state_scripts as scripts;
 use tandem_state_scripts::child::Limits;
@@ -15,6 +16,7 @@ use crate::boot::contract::Facts;
 use crate::config::{Config, Signers};
 use crate::link::Link;
 use crate::machine::{Boot, Call, Effect, Mode, Outcome, Step};
+use crate::opening::{self, Turn};
 use crate::record::{Contents, Deployment, Origin, Record};
 use crate::slots::{Slot, Slots};
 use crate::source::{Pieces, Source};
@@ -74,6 +76,7 @@ impl<'a> Device<'a> {
                 let id = server_id(record).context("the deployment is not a server's")?;
                 Ok(self.link()?.report(id, status))
             }
+            Effect::Await => self.wait_for_opening(record),
             Effect::Wait | Effect::Pause | Effect::End => Ok(Outcome::Done),
         }
     }
@@ -163,6 +166,45 @@ impl<'a> Device<'a> {
             .run(state, action, mode, &mut log)
             .with_context(|| format!("the {state}_{action} scripts fail"))?;
         Ok(Outcome::Done)
+    }
+
+    /// Waits until the deployment may be installed.
+    ///
+    /// # Errors
+    /// When it may not be any more, or the program is to stop.
+    fn wait_for_opening(&mut self, record: &Record) -> Result<Outcome> {
+        /// The clock may be set meanwhile.
+        const STEP: Duration = Duration::from_secs(60);
+        let deployment = record.deployment.as_ref();
+        let openings = deployment.map_or(&[][..], |deployment| deployment.origin.openings());
+        let mut told = None;
+        loop {
+            match opening::turn(openings, SystemTime::now().into()) {
+                Turn::Now => return Ok(Outcome::Done),
+                Turn::ClockIsWrong => {
+                    warn!(
+                        "the clock shows a time before this was offered: not waiting for a maintenance window"
+                    );
+                    return Ok(Outcome::Done);
+                }
+                Turn::Over => bail!("the maintenance windows that the server named are over"),
+                Turn::Wait(until, left) => {
+                    if told != Some(until) {
+                        told = Some(until);
+                        info!("waiting for the maintenance window, which opens at {until}");
+                        self.tell_of_opening(record, until);
+                    }
+                    ensure!(!self.stop.wait(left.min(STEP)), "interrupted");
+                }
+            }
+        }
+    }
+
+    fn tell_of_opening(&mut self, record: &Record, until: Timestamp) {
+        if let (Some(link), Some(id)) = (&mut self.link, server_id(record)) {
+            let words = format!("Waiting for the maintenance window, which opens at {until}");
+            link.report_detail(id, DeploymentStatus::Downloading, &words);
+        }
     }
 
     /// Tells the server which scripts are about to run: they may take long, or ask a person.

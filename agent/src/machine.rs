@@ -45,6 +45,8 @@ pub(crate) enum Effect {
     Wait,
     /// Talk to the server: deliver reports, send inventory, ask for a deployment.
     Sync,
+    /// Wait until the deployment may be installed.
+    Await,
     /// Run one set of state scripts.
     Scripts(ScriptState, Action),
     /// Tell the server how far the deployment is.
@@ -143,6 +145,7 @@ pub(crate) fn effect(record: &Record) -> Effect {
         Step::Error if state == State::ArtifactRollback => scripts(state, Action::Leave),
         Step::Error => scripts(state, Action::Error),
         Step::Open => Effect::Open,
+        Step::Await => Effect::Await,
         Step::Report => match state {
             State::Download => Effect::Report(Status::Downloading),
             State::ArtifactInstall => Effect::Report(Status::Installing),
@@ -243,9 +246,17 @@ fn onward(record: &mut Record) -> Point {
     if state == State::ArtifactCommit && step == Step::Main {
         deployment.committed = true;
     }
-    match record.at.following(mode) {
+    if step == Step::Await {
+        deployment.origin.forget_openings();
+    }
+    let at_any_time = deployment.origin.openings().is_empty();
+    let next = match record.at.following(mode) {
         Some(next) => next,
         None => leave(record),
+    };
+    match (next.step, at_any_time) {
+        (Step::Await, true) => next.following(mode).unwrap_or(next),
+        (_, _) => next,
     }
 }
 
@@ -344,18 +355,22 @@ enum OnFailure {
     Settle,
     /// The server's offer is dropped; it will be made again.
     Forget,
+    /// As if the server had withdrawn the deployment.
+    Withdraw,
 }
 
 /// Where a failure at `at` leads, and whether it spoils the outcome: a failure that does not
 /// leaves [`Health`] as it is.
 fn on_failure(at: Point, mode: Mode) -> (OnFailure, bool) {
-    use OnFailure::{Again, CarryOn, ErrorScripts, Forget, Settle, To, Untouched};
+    use OnFailure::{Again, CarryOn, ErrorScripts, Forget, Settle, To, Untouched, Withdraw};
     let standalone = mode == Mode::Standalone;
     match (at.state, at.step) {
         (State::Sync, Step::Error) => (Forget, false),
         (State::Idle | State::Cleanup, _) | (_, Step::Error) => (CarryOn, false),
         (State::Sync, _) => (ErrorScripts, false),
         (State::Download, Step::Open) if standalone => (Untouched, true),
+        // Nothing has been installed yet, and now it may not be any more.
+        (State::ArtifactInstall, Step::Await) => (Withdraw, true),
         (State::ArtifactReboot, Step::Ask) => (To(State::ArtifactRollback), true),
         (State::ArtifactCommit, Step::Ask | Step::Report) => (To(State::ArtifactRollback), true),
         // Too late to undo anything: the new software is permanent.
@@ -402,6 +417,7 @@ fn failed(record: &mut Record) -> Point {
             end(record)
         }
         OnFailure::Settle => settle(record),
+        OnFailure::Withdraw => withdrawn(record),
         OnFailure::Forget => {
             record.deployment = None;
             Point::IDLE

@@ -37,6 +37,7 @@ mod link;
 mod lock;
 mod logger;
 mod machine;
+mod opening;
 mod pace;
 mod partition;
 mod priority;

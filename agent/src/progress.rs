@@ -1,7 +1,9 @@
-//! Progress of long work: for a person at a terminal as it goes, for the log in steps.
+//! Progress of long work: for a person at a terminal as it goes, for the log in tenths of what takes minutes.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
+
+use log::info;
 
 use crate::watchdog;
 
@@ -13,20 +15,33 @@ pub(crate) struct Progress {
     begun: Instant,
     shown: Option<Instant>,
     terminal: bool,
+    logged: Logged,
+}
+
+/// What the log says already.
+#[derive(Debug)]
+struct Logged {
+    at: Instant,
+    tenths: u64,
 }
 
 /// How often a person sees the figures change.
 const INTERVAL: Duration = Duration::from_millis(200);
 
+/// How long the log says nothing at least. What is faster than that says when it is done.
+const QUIET: Duration = Duration::from_secs(30);
+
 impl Progress {
     /// Begins; `total` is in bytes.
     pub(crate) fn new(what: &'static str, total: u64) -> Progress {
+        let now = Instant::now();
         Progress {
             what,
             total,
-            begun: Instant::now(),
+            begun: now,
             shown: None,
             terminal: stderr().is_terminal(),
+            logged: Logged { at: now, tenths: 0 },
         }
     }
 
@@ -34,10 +49,16 @@ impl Progress {
     pub(crate) fn at(&mut self, done: u64) {
         watchdog::alive();
         let now = Instant::now();
+        if !self.terminal {
+            if let Some(line) = self.for_log(done, now) {
+                info!("{line}");
+            }
+            return;
+        }
         let due = self
             .shown
             .is_none_or(|shown| now.duration_since(shown) >= INTERVAL);
-        if self.terminal && (due || done >= self.total) {
+        if due || done >= self.total {
             self.shown = Some(now);
             // Whether a person sees it does not matter to the work.
             let _ = write!(
@@ -46,6 +67,17 @@ impl Progress {
                 self.line(done, now.duration_since(self.begun))
             );
         }
+    }
+
+    /// What the log is to be told, if it is time for that: a line for each tenth, but not one after the other.
+    fn for_log(&mut self, done: u64, now: Instant) -> Option<String> {
+        let tenths = done.saturating_mul(10).checked_div(self.total)?;
+        let quiet = now.duration_since(self.logged.at);
+        if tenths <= self.logged.tenths || done >= self.total || quiet < QUIET {
+            return None;
+        }
+        self.logged = Logged { at: now, tenths };
+        Some(self.line(done, now.duration_since(self.begun)))
     }
 
     /// How long it has taken so far.
@@ -103,6 +135,22 @@ mod tests {
         let progress = Progress::new("writing", 1 << 30);
         let line = progress.line(1 << 28, Duration::from_secs(1));
         assert_eq!(line, "writing 25 %, 256 of 1024 MiB, 256 MiB/s, 3 s left");
+    }
+
+    #[test]
+    fn the_log_has_a_line_for_each_tenth_of_what_takes_long() {
+        let mut progress = Progress::new("writing", 100 << 20);
+        let begun = progress.begun;
+        let mut at = |mib: u64, second: u64| {
+            progress.for_log(mib << 20, begun + Duration::from_secs(second))
+        };
+        assert_eq!(at(15, 29), None);
+        let line = "writing 15 %, 15 of 100 MiB, 0 MiB/s, 170 s left";
+        assert_eq!(at(15, 30).as_deref(), Some(line));
+        assert_eq!(at(19, 90), None, "the same tenth");
+        assert_eq!(at(35, 59), None, "too soon after the last");
+        assert!(at(35, 60).is_some());
+        assert_eq!(at(100, 200), None, "it is told otherwise that it is done");
     }
 
     #[test]

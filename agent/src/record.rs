@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tandem_artifact::Provides;
 
 use crate::machine::{Mode, Point, State};
+use crate::opening::Opening;
 use crate::slots::Slot;
 
 /// Everything that the device remembers. One document, replaced as a whole.
@@ -72,6 +73,10 @@ pub(crate) enum Origin {
         id: String,
         /// Where the artifact is to be had.
         url: String,
+        /// When it may be installed; at any time if it does not say. Forgotten when that begins, so that no other
+        /// agent ever reads of it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        openings: Vec<Opening>,
     },
 }
 
@@ -189,6 +194,23 @@ impl Deployment {
             rolled_back: false,
             reboot: Reboot::No,
             setbacks: 0,
+        }
+    }
+}
+
+impl Origin {
+    /// When it may be installed; at any time without any.
+    pub(crate) fn openings(&self) -> &[Opening] {
+        match self {
+            Origin::Server { openings, .. } => openings,
+            Origin::Standalone { .. } => &[],
+        }
+    }
+
+    /// The time has come: it is not asked for again, and whoever reads the record from now on need not know of it.
+    pub(crate) fn forget_openings(&mut self) {
+        if let Origin::Server { openings, .. } = self {
+            openings.clear();
         }
     }
 }

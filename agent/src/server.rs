@@ -23,6 +23,7 @@ use ureq::http::{HeaderMap, Method, Request, StatusCode};
 use crate::config::Config;
 use crate::key_values::KeyValues;
 use crate::keys::DeviceKey;
+use crate::opening::{self, Opening};
 use crate::record::{Origin, Verdict};
 use crate::stop::Stop;
 use crate::{http, identity};
@@ -150,9 +151,16 @@ impl<'a> Server<'a> {
                     "the server offers deployment {} of {:?}",
                     offer.id, offer.artifact.artifact_name
                 );
+                let openings = offer.maintenance_openings.iter().take(opening::MOST);
                 Ok(Some(Origin::Server {
                     id: offer.id,
                     url: offer.artifact.source.uri,
+                    openings: openings
+                        .map(|opening| Opening {
+                            from: opening.from.millis(),
+                            until: opening.until.millis(),
+                        })
+                        .collect(),
                 }))
             }
             _ => Err(refused(answer, "a deployment")),

@@ -15,7 +15,7 @@ mod inventory;
 
 pub use auth::AuthRequest;
 pub use deployment::{
-    LogMessage, LogUpload, NextArtifact, NextDeployment, NextRequest, Source, StatusReport,
+    LogMessage, LogUpload, NextArtifact, NextDeployment, NextRequest, Opening, Source, StatusReport,
 };
 pub use inventory::{Attribute, AttributeValue};
 

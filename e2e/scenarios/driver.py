@@ -218,7 +218,12 @@ class Server:
         s.links += 1
         link = '%s/dl/%s/%d/a.mender?sig=1' % (s.url, d['id'], s.links)
         d['offers'] = d.get('offers', 0) + 1
-        return s.send(h, 200, {'id': d['id'], 'artifact': {'id': str(uuid.uuid4()), 'artifact_name': d['name'],
+        openings = {}
+        if s.o.get('window'):                            # seconds until the next one opens; one has just closed
+            now, s.opens = time.time(), time.time() + float(s.o['window'])
+            at = lambda x: '%s.%03dZ' % (time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(x)), x % 1 * 1000)
+            openings = {'maintenance_openings': [{'from': at(a), 'until': at(b)} for a, b in ((now - 60, now), (s.opens, s.opens + 600))]}
+        return s.send(h, 200, {**openings, 'id': d['id'], 'artifact': {'id': str(uuid.uuid4()), 'artifact_name': d['name'],
                       'source': {'uri': link, 'expire': time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(time.time() + 3600))},
                       'device_types_compatible': [DEVTYPE]}})
 
@@ -226,6 +231,8 @@ class Server:
         x, did = d['status'], path.split('/')[-2]
         if d.get('substate'):
             return s.send(h, 204)
+        if x == 'installing' and time.time() < getattr(s, 'opens', 0) - 0.01:
+            s.accepted.append('TOO-EARLY')
         k = 'st:' + x
         s.counts[k] = s.counts.get(k, 0) + 1
         ab = s.o.get('abort_at', '').split(':')

@@ -20,7 +20,7 @@ pub use boot_loader::{Booted, boot};
 pub use device::{Device, Setup};
 pub use fleet_server::FleetServer;
 pub use image::make_image;
-pub use loop_device::LoopDevice;
+pub use loop_device::{LoopDevice, Traffic};
 pub use mounts::leave_mounts;
 pub use power::Powered;
 pub use programs::{installed, program};

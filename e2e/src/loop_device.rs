@@ -61,16 +61,47 @@ impl LoopDevice {
             .parse()?)
     }
 
-    /// How often the device was told to make durable what it has in its cache
-    /// (Documentation/block/stat.rst of the kernel: the 16th figure).
+    /// What has gone to and from the device so far (Documentation/block/stat.rst of the kernel).
     ///
     /// # Errors
     /// If the kernel does not say.
-    pub fn flushes(&self) -> Result<u64> {
+    pub fn traffic(&self) -> Result<Traffic> {
+        /// The unit of the kernel's figures, whatever the device's is.
+        const SECTOR: u64 = 512;
         let stat = fs::read_to_string(format!("/sys/block/loop{}/stat", self.number()?))?;
-        let flushes = stat.split_whitespace().nth(15);
-        Ok(flushes
-            .context("this kernel does not count flushes")?
-            .parse()?)
+        let figure = |number: usize| -> Result<u64> {
+            let figure = stat.split_whitespace().nth(number);
+            Ok(figure
+                .context("this kernel does not count what goes to a device")?
+                .parse()?)
+        };
+        Ok(Traffic {
+            read: figure(2)?.saturating_mul(SECTOR),
+            written: figure(6)?.saturating_mul(SECTOR),
+            flushes: figure(15)?,
+        })
+    }
+}
+
+/// What has gone to and from a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes read from it.
+    pub read: u64,
+    /// Bytes written to it.
+    pub written: u64,
+    /// How often it was told to make durable what it has in its cache.
+    pub flushes: u64,
+}
+
+impl Traffic {
+    /// What has come since `before`.
+    #[must_use]
+    pub fn since(self, before: Traffic) -> Traffic {
+        Traffic {
+            read: self.read.saturating_sub(before.read),
+            written: self.written.saturating_sub(before.written),
+            flushes: self.flushes.saturating_sub(before.flushes),
+        }
     }
 }

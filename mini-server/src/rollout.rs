@@ -14,6 +14,7 @@
 
 mod fit;
 mod gate;
+mod openings;
 mod phase;
 pub mod phase_text;
 mod plan;
@@ -26,6 +27,7 @@ mod threshold;
 mod window;
 
 use tandem_api::DeploymentStatus;
+use tandem_api::device::Opening;
 use tandem_artifact::ARTIFACT_NAME;
 
 pub use fit::{Candidate, Forecast, Provides, forecast};
@@ -134,6 +136,13 @@ impl Prospects {
             window: self.window.as_ref(),
         };
         hold(&open.plan, &open.progress, asker, now)
+    }
+
+    /// When the device may begin to install this deployment, from `now` on; nothing if it may at any time.
+    #[must_use]
+    pub fn openings(&self, open: &Open, now: i64) -> Vec<Opening> {
+        let windows: Vec<&Window> = open.plan.window.iter().chain(&self.window).collect();
+        openings::openings(&windows, now)
     }
 
     /// The deployments that the device has not begun, and why not yet, for people.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use tandem_state_scripts::{Action, State as ScriptState};
 
 use super::{Boot, Call, Effect, Outcome, Point, State, Status, Step, effect, resume, step};
+use crate::opening::Opening;
 use crate::record::{Contents, Deployment, Origin, Reboot, Record, Verdict};
 use crate::slots::Slot;
 
@@ -16,7 +17,8 @@ struct Case {
     fails: &'static str,
     /// Words during which the power goes.
     cuts: &'static str,
-    /// `no-reboot`, `no-rollback`, `empty`, `aborted=STATUS:n`, `unreachable`, `for-ever`.
+    /// `no-reboot`, `no-rollback`, `empty`, `aborted=STATUS:n`, `unreachable`, `for-ever`; `window`: it may not be
+    /// installed at any time; `image`: a root file system.
     options: &'static str,
     /// What runs.
     chain: &'static str,
@@ -75,6 +77,13 @@ const CASES: &[Case] = &[
     case("", "", "unreachable", "Dl+ DL Dl- Inst+ INST Inst- Reb+ REB VREB Reb- Rb+ RB Rb- RbReb+ RBREB VRBREB RbReb- Fail+ FAIL Fail- CLEAN", "downloading installing rebooting failure", "old"),
     case("", "INST RB", "", "Dl+ DL Dl- Inst+ INST Rb+ RB Rb+ RB Rb- RbReb+ RBREB VRBREB RbReb- Fail+ FAIL Fail- CLEAN", "downloading installing failure", "old"),
     case("COM", "Rb+ RBREB FAIL CLEAN", "", "Dl+ DL Dl- Inst+ INST Inst- Reb+ REB VREB Reb- Com+ COM Com! Rb+ Rb+ RB Rb- RbReb+ RBREB VRBREB RbReb- Fail+ FAIL Fail+ FAIL Fail- CLEAN CLEAN", "downloading installing rebooting installing failure", "old"),
+    // Maintenance windows: nothing is installed before, and nothing is left when there is none any more.
+    case("", "", "window", "Dl+ DL Dl- AWAIT Inst+ INST Inst- Reb+ REB VREB Reb- Com+ COM Com- CLEAN", "downloading installing rebooting installing success", "new"),
+    case("AWAIT", "", "window", "Dl+ DL Dl- AWAIT CLEAN", "downloading failure", "old"),
+    case("", "AWAIT", "window", "Dl+ DL Dl- AWAIT CLEAN", "downloading failure", "old"),
+    case("", "AWAIT", "window image", "Dl+ DL Dl- AWAIT AWAIT Inst+ INST Inst- Reb+ REB VREB Reb- Com+ COM Com- CLEAN", "downloading installing rebooting installing success", "new"),
+    case("", "", "window empty", "Dl+ Dl- CLEAN", "downloading success", "new"),
+    case("", "Inst+", "window", "Dl+ DL Dl- AWAIT Inst+ Rb+ RB Rb- RbReb+ RBREB VRBREB RbReb- Fail+ FAIL Fail- CLEAN", "downloading installing failure", "old"),
     // The vetoed reboot has not happened: Mender's client would go on to verify it.
     case("Reb+", "Reb!", "", "Dl+ DL Dl- Inst+ INST Inst- Reb+ Reb! Rb+ RB Rb- RbReb+ RBREB VRBREB RbReb- Fail+ FAIL Fail- CLEAN", "downloading installing rebooting failure", "old"),
 ];
@@ -120,6 +129,7 @@ fn word(effect: Effect) -> Option<String> {
             format!("{state}{action}")
         }
         Effect::Fetch => "DL".to_owned(),
+        Effect::Await => "AWAIT".to_owned(),
         Effect::Call(call) => match call {
             Call::Install => "INST",
             Call::NeedsReboot => "Needs",
@@ -166,9 +176,11 @@ fn check(case: &Case) {
     let mut told: Vec<String> = Vec::new();
     let mut attempts = BTreeMap::<&str, usize>::new();
 
+    let opening = Opening { from: 0, until: 1 };
     let origin = Origin::Server {
         id: "id".into(),
         url: "https://".into(),
+        openings: option("window").then_some(opening).into_iter().collect(),
     };
     let mut record = Record::new(BTreeMap::from([("artifact_name".into(), "old".into())]));
     record.at = Point::new(State::Download, Step::Report);
@@ -203,7 +215,10 @@ fn check(case: &Case) {
             {
                 Outcome::Failed
             }
-            Effect::Open => Outcome::Opened(contents(option("empty")), None),
+            Effect::Open => {
+                let target = option("image").then_some(Slot::B);
+                Outcome::Opened(contents(option("empty")), target)
+            }
             Effect::Call(Call::NeedsReboot) if option("no-reboot") => Outcome::Reboot(Reboot::No),
             Effect::Call(Call::NeedsReboot) => Outcome::Reboot(Reboot::Yes),
             Effect::Call(Call::SupportsRollback) => {
@@ -289,6 +304,7 @@ fn what_goes_round_in_circles_is_given_up() {
         let origin = Origin::Server {
             id: "id".into(),
             url: "https://".into(),
+            openings: Vec::new(),
         };
         let mut record = Record::new(BTreeMap::from([("artifact_name".into(), "old".into())]));
         record.at = Point::new(State::Download, Step::Report);

@@ -8,14 +8,16 @@ use super::{
     Boot, Call, Effect, Mode, Outcome, Point, State, Step, begin, commit, effect, proceed, resume,
     rollback, step,
 };
+use crate::opening::Opening;
 use crate::record::{Contents, Origin, Reboot, Record};
 use crate::slots::Slot;
 
 /// What each kind of outcome is called in a chart.
 fn outcomes(effect: Effect) -> Vec<(&'static str, Outcome)> {
-    let server = || Origin::Server {
+    let server = |openings: &[Opening]| Origin::Server {
         id: "id".into(),
         url: "https://".into(),
+        openings: openings.to_vec(),
     };
     let contents = |payload: Option<&str>| {
         let contents = Contents {
@@ -32,7 +34,10 @@ fn outcomes(effect: Effect) -> Vec<(&'static str, Outcome)> {
         Effect::Pause | Effect::End => return Vec::new(),
         Effect::Sync => {
             outcomes.push(("", Outcome::Done));
-            outcomes.push(("offered", Outcome::Offered(server())));
+            let opening = Opening { from: 0, until: 1 };
+            for openings in [&[][..], &[opening]] {
+                outcomes.push(("offered", Outcome::Offered(server(openings))));
+            }
         }
         Effect::Open => {
             outcomes.push(("", contents(Some("module"))));
@@ -51,7 +56,7 @@ fn outcomes(effect: Effect) -> Vec<(&'static str, Outcome)> {
             outcomes.push(("withdrawn", Outcome::Withdrawn));
         }
         Effect::Deliver => outcomes.push(("", Outcome::Delivered(1))),
-        Effect::Wait | Effect::Scripts(..) | Effect::Fetch | Effect::Call(_) => {
+        Effect::Wait | Effect::Await | Effect::Scripts(..) | Effect::Fetch | Effect::Call(_) => {
             outcomes.push(("", Outcome::Done));
         }
     }

@@ -11,6 +11,7 @@ use super::{
     rollback, step,
 };
 use crate::boot::contract::{Change, Facts};
+use crate::opening::Opening;
 use crate::record::{Contents, Deployment, Origin, Reboot, Record, Verdict};
 use crate::slots::Slot;
 
@@ -218,6 +219,15 @@ impl World {
                     Ok(_) => done(true),
                     Err(_) => Outcome::Failed,
                 }
+            }
+            Effect::Await => {
+                let target = target.expect("opened");
+                assert_eq!(
+                    self.image(target),
+                    Image::New,
+                    "it waits with half an image"
+                );
+                done(true)
             }
             Effect::Scripts(..) | Effect::Report(_) => done(true),
             Effect::Wait | Effect::Sync | Effect::Deliver | Effect::Pause | Effect::End => {
@@ -447,6 +457,16 @@ fn server() -> Origin {
     Origin::Server {
         id: "id".to_owned(),
         url: "https://".to_owned(),
+        openings: Vec::new(),
+    }
+}
+
+/// One that may not be installed at any time.
+fn in_a_window() -> Origin {
+    Origin::Server {
+        id: "id".to_owned(),
+        url: "https://".to_owned(),
+        openings: vec![Opening { from: 0, until: 1 }],
     }
 }
 
@@ -459,7 +479,7 @@ fn standalone() -> Origin {
 #[test]
 fn power_cuts_always_leave_a_whole_system() {
     for new_boots in [true, false] {
-        for origin in [server(), standalone()] {
+        for origin in [server(), in_a_window(), standalone()] {
             check(
                 origin,
                 new_boots,
@@ -476,7 +496,7 @@ fn power_cuts_always_leave_a_whole_system() {
 #[test]
 fn restarts_and_power_cuts_always_leave_a_whole_system() {
     for new_boots in [true, false] {
-        for origin in [server(), standalone()] {
+        for origin in [server(), in_a_window(), standalone()] {
             check(
                 origin,
                 new_boots,
@@ -493,7 +513,7 @@ fn restarts_and_power_cuts_always_leave_a_whole_system() {
 #[test]
 fn failing_operations_never_leave_a_device_that_does_not_start() {
     for new_boots in [true, false] {
-        for origin in [server(), standalone()] {
+        for origin in [server(), in_a_window(), standalone()] {
             check(
                 origin,
                 new_boots,

@@ -35,6 +35,9 @@ pub(crate) enum Step {
     Ask,
     /// A status report to the server.
     Report,
+    /// Only before ArtifactInstall, of a deployment that may not be installed at any time: wait for its maintenance
+    /// window. Passed over by all others.
+    Await,
     /// The state's Enter scripts.
     Enter,
     /// Only in Download: read the artifact's header and check that it fits this device.
@@ -79,14 +82,14 @@ impl Point {
 
     /// The steps of `state` when all goes well, in order. A state without steps is passed over.
     pub(crate) const fn walk(state: State, mode: Mode) -> &'static [Step] {
-        use Step::{Ask, Enter, Leave, Main, Open, Report, Verify};
+        use Step::{Ask, Await, Enter, Leave, Main, Open, Report, Verify};
         match (state, mode) {
             (State::Idle | State::Sync | State::ArtifactFailure, _) => &[Enter, Main, Leave],
             // A person gets every refusal before the first script runs; a server's
             // deployment asks for permission (Download_Enter) before the first byte moves.
             (State::Download, Mode::Managed) => &[Report, Enter, Open, Main, Leave],
             (State::Download, Mode::Standalone) => &[Open, Enter, Main, Leave],
-            (State::ArtifactInstall, Mode::Managed) => &[Report, Enter, Main, Leave],
+            (State::ArtifactInstall, Mode::Managed) => &[Await, Report, Enter, Main, Leave],
             (State::ArtifactInstall, Mode::Standalone) => &[Enter, Main, Leave],
             (State::ArtifactReboot, Mode::Managed) => &[Ask, Report, Enter, Main, Verify, Leave],
             // The reboot itself is the person's; only whether one is needed is asked.

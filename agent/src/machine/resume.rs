@@ -58,7 +58,9 @@ fn judged(record: &mut Record, boot: Boot) -> Point {
         (State::Download, Step::Main) if mode == Mode::Managed && is_rootfs_image(record) => {
             Point::new(State::Download, Step::Open)
         }
-        (State::Download, _) | (State::ArtifactInstall, Step::Report) => {
+        // What stands in the root part has been read back; nobody else writes to it.
+        (State::ArtifactInstall, Step::Await) if is_rootfs_image(record) => at,
+        (State::Download, _) | (State::ArtifactInstall, Step::Await | Step::Report) => {
             restored(record);
             settle(record)
         }

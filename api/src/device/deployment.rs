@@ -28,6 +28,19 @@ pub struct NextDeployment {
     /// Where to pause. Only for devices that asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update_control_map: Option<Value>,
+    /// When it may be installed, if that is not at any time: the maintenance window that is open, and the next ones,
+    /// in order. DIFFERS: Mender's server has none, and its client ignores them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub maintenance_openings: Vec<Opening>,
+}
+
+/// A time in which a device may begin to install.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Opening {
+    /// When it begins.
+    pub from: Timestamp,
+    /// When it is over: nothing begins at this moment.
+    pub until: Timestamp,
 }
 
 /// The artifact of a deployment.

@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Result;
 use tandem_e2e::peers::plant;
@@ -23,13 +24,15 @@ pub(crate) struct ActiveRoot {
 
 /// What the device calls itself.
 pub(crate) const DEVICE_TYPE: &str = "bench";
+/// The certificate that programs trust, inside.
+pub(crate) const TRUSTED: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// The passive root part, under a name that is the same in every run.
 pub(crate) const PASSIVE: &str = "/etc/passive";
 
 const SIZE: u64 = 64 << 20;
 
 /// The boot environment: two copies.
-const ENV: &str = "var/lib/environment";
+pub(crate) const ENV: &str = "var/lib/environment";
 const ENV_SIZE: u64 = 0x4000;
 
 impl ActiveRoot {
@@ -70,11 +73,26 @@ impl ActiveRoot {
 
     /// Writes a file, making the directory for it.
     pub(crate) fn write(&self, path: &str, content: &str) -> Result<()> {
-        let path = self.place.join(path);
+        let path = self.place.join(path.trim_start_matches('/'));
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)?;
         }
         write(&path, content)
+    }
+
+    /// Makes everyone inside trust `certificate`, which is that of `localhost`.
+    pub(crate) fn trust(&self, certificate: &Path, interrupt: &Interrupt) -> Result<()> {
+        let mut ask = Command::new("openssl");
+        ask.args(["x509", "-noout", "-subject_hash", "-in"])
+            .arg(certificate);
+        let hash = String::from_utf8(interrupt.run(&mut ask)?)?;
+        self.write(TRUSTED, &fs::read_to_string(certificate)?)?;
+        // OpenSSL looks for one by its name's hash.
+        symlink(
+            TRUSTED,
+            self.place.join(format!("etc/ssl/certs/{}.0", hash.trim())),
+        )?;
+        self.write("etc/hosts", "127.0.0.1 localhost\n")
     }
 
     /// Removes a directory and everything in it, if there is one.

@@ -2,6 +2,7 @@
 
 mod mender;
 mod rauc;
+mod rugix;
 mod swupdate;
 mod tandem;
 
@@ -13,6 +14,7 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use tandem_e2e::installed;
 
+use crate::case::{Case, Source};
 use crate::compression::Compression;
 use crate::interrupt::Interrupt;
 use crate::lab::Lab;
@@ -37,6 +39,8 @@ pub(crate) enum Kind {
     Swupdate,
     /// RAUC
     Rauc,
+    /// Rugix
+    Rugix,
 }
 
 /// A program that installs images.
@@ -48,8 +52,13 @@ pub(crate) struct Contender {
 
 impl Kind {
     /// All that are not the agent.
-    pub(crate) const PEERS: [Kind; 4] =
-        [Kind::MenderCpp, Kind::MenderGo, Kind::Swupdate, Kind::Rauc];
+    pub(crate) const PEERS: [Kind; 5] = [
+        Kind::MenderCpp,
+        Kind::MenderGo,
+        Kind::Swupdate,
+        Kind::Rauc,
+        Kind::Rugix,
+    ];
 
     /// Its name in tables.
     pub(crate) fn name(self) -> &'static str {
@@ -60,6 +69,7 @@ impl Kind {
             Kind::MenderGo => "mender Go",
             Kind::Swupdate => "swupdate",
             Kind::Rauc => "rauc",
+            Kind::Rugix => "rugix",
         }
     }
 
@@ -74,9 +84,10 @@ impl Kind {
             Kind::MenderGo => "mender",
             Kind::Swupdate => "swupdate",
             Kind::Rauc => "rauc",
+            Kind::Rugix => "rugix-ctrl",
         };
-        // Debian 12 has no package of this one: it need not be there.
-        let required = self != Kind::MenderCpp;
+        // Debian 12 has no packages of these: they need not be there.
+        let required = !matches!(self, Kind::MenderCpp | Kind::Rugix);
         let path = which(program)?;
         if path.is_none() && required {
             installed(program)?;
@@ -105,10 +116,15 @@ impl Contender {
         self.kind
     }
 
+    /// Where it is.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Its version: that of Debian's package, or what the program says.
     pub(crate) fn version(&self, interrupt: &Interrupt) -> Result<String> {
         let package = match self.kind {
-            Kind::Tandem | Kind::Before | Kind::MenderCpp => None,
+            Kind::Tandem | Kind::Before | Kind::MenderCpp | Kind::Rugix => None,
             Kind::MenderGo => Some("mender-client"),
             Kind::Swupdate => Some("swupdate"),
             Kind::Rauc => Some("rauc"),
@@ -125,9 +141,17 @@ impl Contender {
         Ok(String::from_utf8_lossy(&said).trim().to_owned())
     }
 
-    /// Whether it can read such an artifact at all.
-    pub(crate) fn reads(&self, compression: Compression) -> bool {
-        (self.kind, compression) != (Kind::MenderGo, Compression::Zstd)
+    /// Whether it can do such an installation at all, on this machine.
+    pub(crate) fn can(&self, case: Case) -> bool {
+        match (self.kind, case.compression, case.source) {
+            (Kind::MenderGo, Compression::Zstd, _) | (Kind::Swupdate, Compression::Xz, _) => false,
+            // It streams by way of the kernel's network block device, and checks with dm-verity.
+            (Kind::Rauc, _, Source::Tls) => false,
+            // It can be told of no authority but the public ones.
+            (Kind::Rugix, _, Source::Tls) => false,
+            (Kind::Rugix, Compression::Gzip | Compression::Zstd, _) => false,
+            _ => true,
+        }
     }
 
     /// Whether it says when it reads back what it has written.
@@ -148,6 +172,7 @@ impl Contender {
             }
             Kind::Swupdate => swupdate::image(lab, image, compression),
             Kind::Rauc => rauc::bundle(lab, image, compression),
+            Kind::Rugix => rugix::bundle(lab, image, compression, self.directory()),
         }
     }
 
@@ -158,6 +183,7 @@ impl Contender {
             Kind::MenderCpp | Kind::MenderGo => mender::reset(lab),
             Kind::Swupdate => swupdate::reset(lab),
             Kind::Rauc => rauc::reset(lab),
+            Kind::Rugix => rugix::reset(lab),
         }
     }
 
@@ -165,24 +191,37 @@ impl Contender {
     pub(crate) fn start_service(&self, lab: &Lab) -> Result<Option<Service>> {
         match self.kind {
             Kind::Rauc => Service::start(self, lab).map(Some),
-            Kind::Tandem | Kind::Before | Kind::MenderCpp | Kind::MenderGo | Kind::Swupdate => {
-                Ok(None)
-            }
+            Kind::Tandem
+            | Kind::Before
+            | Kind::MenderCpp
+            | Kind::MenderGo
+            | Kind::Swupdate
+            | Kind::Rugix => Ok(None),
         }
     }
 
-    /// The command that installs `artifact`, and its environment.
-    pub(crate) fn install(&self, artifact: &Path) -> (Vec<OsString>, Vec<String>) {
+    /// The command that installs what is at `place`, and its environment.
+    pub(crate) fn install(&self, place: String, source: Source) -> (Vec<OsString>, Vec<String>) {
         let (words, env) = match self.kind {
             Kind::Tandem | Kind::Before => (tandem::INSTALL, Vec::new()),
             Kind::MenderCpp => (mender::CPP_INSTALL, mender::cpp_env(self.directory())),
             Kind::MenderGo => (mender::GO_INSTALL, Vec::new()),
             Kind::Swupdate => (swupdate::INSTALL, Vec::new()),
             Kind::Rauc => (rauc::INSTALL, rauc::env()),
+            Kind::Rugix => (rugix::INSTALL, Vec::new()),
         };
-        let artifact = artifact.as_os_str().to_owned();
         let words = words.iter().map(OsString::from);
-        (words.chain([artifact]).collect(), env)
+        let place = match self.kind {
+            Kind::Swupdate => swupdate::from(&place, source).to_vec(),
+            Kind::Tandem
+            | Kind::Before
+            | Kind::MenderCpp
+            | Kind::MenderGo
+            | Kind::Rauc
+            | Kind::Rugix => vec![place],
+        };
+        let place = place.into_iter().map(OsString::from);
+        (words.chain(place).collect(), env)
     }
 
     /// The directory of its program.

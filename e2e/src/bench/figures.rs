@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use crate::compression::Compression;
+use crate::case::Case;
 use crate::contender::Kind;
 use crate::lab::Run;
+use crate::stage::Alone;
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,19 @@ impl fmt::Display for Figure {
             Figure::Cpu => "CPU",
         })
     }
+}
+
+/// What `tandem` takes for each unit that the slowest of its stages takes alone in the same round.
+pub(crate) fn over_slowest_stage(runs: &[Run], alone: &[Alone], case: Case) -> Option<Spread> {
+    let ratios = runs_of(runs, Kind::Tandem, case).filter_map(|run| {
+        let slowest = alone
+            .iter()
+            .filter(|alone| alone.round == run.round && alone.stage.belongs_to(case))
+            .map(|alone| alone.wall)
+            .max_by(f64::total_cmp)?;
+        Some(Figure::Wall.of(run) / slowest)
+    });
+    Spread::of(ratios)
 }
 
 /// A median, and how far the values lie apart.
@@ -67,29 +81,25 @@ impl fmt::Display for Spread {
     }
 }
 
-/// The runs of one program with one compression.
-pub(crate) fn runs_of(
-    runs: &[Run],
-    contender: Kind,
-    compression: Compression,
-) -> impl Iterator<Item = &Run> {
+/// The runs of one program in one case.
+pub(crate) fn runs_of(runs: &[Run], contender: Kind, case: Case) -> impl Iterator<Item = &Run> {
     runs.iter()
-        .filter(move |run| run.contender == contender && run.compression == compression)
+        .filter(move |run| run.contender == contender && run.case == case)
 }
 
 /// What `ours` takes for each unit that the best of `theirs` takes in the same round. Comparing
 /// inside a round takes out what the whole machine was doing at the time.
 pub(crate) fn ratios(
     runs: &[Run],
-    compression: Compression,
+    case: Case,
     figure: Figure,
     ours: Kind,
     theirs: &[Kind],
 ) -> Option<Spread> {
-    let ratios = runs_of(runs, ours, compression).filter_map(|our_run| {
+    let ratios = runs_of(runs, ours, case).filter_map(|our_run| {
         let best = theirs
             .iter()
-            .flat_map(|&peer| runs_of(runs, peer, compression))
+            .flat_map(|&peer| runs_of(runs, peer, case))
             .filter(|run| run.round == our_run.round)
             .map(|run| figure.of(run))
             .min_by(f64::total_cmp)?;
@@ -101,7 +111,20 @@ pub(crate) fn ratios(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::case::Source;
+    use crate::compression::Compression;
     use crate::measure::{Cost, Span};
+    use crate::stage::Stage;
+    use tandem_e2e::Traffic;
+
+    const PLAIN: Case = Case {
+        compression: Compression::None,
+        source: Source::File,
+    };
+    const GZIP: Case = Case {
+        compression: Compression::Gzip,
+        source: Source::File,
+    };
 
     #[track_caller]
     fn check_spread(values: &[f64], expected: Option<(f64, f64, f64)>) {
@@ -121,7 +144,7 @@ mod tests {
     fn run(contender: Kind, round: usize, wall: f64, read_back: Option<Span>) -> Run {
         Run {
             contender,
-            compression: Compression::None,
+            case: PLAIN,
             round,
             cost: Cost {
                 success: true,
@@ -130,7 +153,9 @@ mod tests {
                 peak: 1.0,
                 read_back,
             },
-            flushes: 0,
+            slot: Traffic::default(),
+            cached: 0.0,
+            fetched: None,
             right: true,
         }
     }
@@ -151,7 +176,7 @@ mod tests {
             run(Kind::Tandem, 3, 9.0, Some(back)),
         ];
         let ratio = |figure, theirs: &[Kind]| {
-            let spread = ratios(&runs, Compression::None, figure, Kind::Tandem, theirs).unwrap();
+            let spread = ratios(&runs, PLAIN, figure, Kind::Tandem, theirs).unwrap();
             (spread.min, spread.max)
         };
         assert_eq!(ratio(Figure::Wall, &[Kind::Rauc]), (0.25, 0.5));
@@ -160,13 +185,27 @@ mod tests {
             (0.5, 0.5)
         );
         assert_eq!(ratio(Figure::Cpu, &[Kind::MenderGo]), (0.75, 0.75));
-        let none = ratios(
-            &runs,
-            Compression::Gzip,
-            Figure::Wall,
-            Kind::Tandem,
-            &[Kind::Rauc],
-        );
+        let none = ratios(&runs, GZIP, Figure::Wall, Kind::Tandem, &[Kind::Rauc]);
         assert_eq!(none, None);
+    }
+
+    #[test]
+    fn tandem_is_compared_with_the_slowest_stage_that_it_has() {
+        let runs = [
+            run(Kind::Tandem, 1, 3.0, None),
+            run(Kind::Rauc, 1, 9.0, None),
+        ];
+        let alone = |stage, round, wall| Alone { stage, round, wall };
+        let stages = [
+            alone(Stage::Hash, 1, 1.5),
+            alone(Stage::Write, 1, 2.0),
+            // Of other cases, and of another round.
+            alone(Stage::Decode(Compression::Gzip), 1, 8.0),
+            alone(Stage::Receive(Compression::None), 1, 8.0),
+            alone(Stage::Write, 2, 8.0),
+        ];
+        let spread = over_slowest_stage(&runs, &stages, PLAIN).unwrap();
+        assert_eq!(spread.median, 1.5);
+        assert_eq!(over_slowest_stage(&runs, &stages, GZIP), None);
     }
 }

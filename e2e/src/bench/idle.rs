@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tandem_e2e::faulty::{Answer, Fault, FaultyServer, Request, Site, certificate};
 
+use crate::budget::{IDLE_MIB, IDLE_WAKEUPS, Verdict};
 use crate::interrupt::{Daemon, Interrupt};
 
 /// What a minute of waiting came to.
@@ -23,6 +24,24 @@ pub(crate) struct Idle {
     pub(crate) resident: f64,
     /// How often it woke up.
     pub(crate) wakeups: f64,
+}
+
+impl Idle {
+    /// What the budget says to it.
+    pub(crate) fn verdicts(&self) -> [Verdict; 2] {
+        [
+            Verdict {
+                what: "the daemon while it waits, resident, MiB".to_owned(),
+                at_most: IDLE_MIB,
+                found: Some(self.resident),
+            },
+            Verdict {
+                what: "the same, wake-ups in a minute".to_owned(),
+                at_most: IDLE_WAKEUPS,
+                found: Some(self.wakeups),
+            },
+        ]
+    }
 }
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -5,11 +5,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use tandem_e2e::Traffic;
 use tandem_e2e::peers::Keys;
 
 use crate::active_root::ActiveRoot;
+use crate::case::{Case, Source};
 use crate::cli::Common;
-use crate::compression::Compression;
 use crate::contender::{Contender, Kind};
 use crate::inside::{BENCH, Inside};
 use crate::interrupt::Interrupt;
@@ -17,8 +18,9 @@ use crate::keys;
 use crate::measure::Cost;
 use crate::sample::Image;
 use crate::slot::Slot;
+use crate::web::Web;
 use crate::workplace::{Workplace, remove_if_there};
-use crate::{program, say};
+use crate::{machine, program, say};
 
 /// The device, and what artifacts are made with.
 #[derive(Debug)]
@@ -26,6 +28,7 @@ pub(crate) struct Lab<'a> {
     pub(crate) root: ActiveRoot,
     pub(crate) slot: Slot,
     pub(crate) keys: Keys,
+    pub(crate) web: Web,
     /// The program that writes artifacts.
     pub(crate) tandem_artifact: PathBuf,
     /// Outlives the devices, which are undone first.
@@ -38,14 +41,18 @@ pub(crate) struct Lab<'a> {
 pub(crate) struct Run {
     /// Which program.
     pub(crate) contender: Kind,
-    /// How the image was compressed.
-    pub(crate) compression: Compression,
+    /// What was installed.
+    pub(crate) case: Case,
     /// Runs of one round are compared with each other.
     pub(crate) round: usize,
     /// What it cost.
     pub(crate) cost: Cost,
-    /// How often the program made the slot's device write out its cache.
-    pub(crate) flushes: u64,
+    /// What went to and from the slot's device. Flushes are the program's own.
+    pub(crate) slot: Traffic,
+    /// MiB of the slot that the program left in the machine's cache.
+    pub(crate) cached: f64,
+    /// Bytes that came over TLS.
+    pub(crate) fetched: Option<u64>,
     /// The program ended well, and the slot holds the image.
     pub(crate) right: bool,
 }
@@ -60,10 +67,13 @@ impl<'a> Lab<'a> {
         let slot = Slot::create(&workplace, mib << 20, interrupt)?;
         let root = ActiveRoot::create(&workplace, &slot, interrupt)?;
         let keys = keys::make(&workplace, interrupt)?;
+        let web = Web::start(&workplace, interrupt).context("cannot start nginx")?;
+        root.trust(&web.certificate, interrupt)?;
         Ok(Lab {
             root,
             slot,
             keys,
+            web,
             tandem_artifact,
             workplace,
             interrupt,
@@ -76,7 +86,7 @@ impl<'a> Lab<'a> {
         contender: &Contender,
         artifact: &Path,
         image: &Image,
-        (compression, round): (Compression, usize),
+        (case, round): (Case, usize),
     ) -> Result<Run> {
         let attempt = || format!("cannot run {}", contender.kind().name());
         self.slot.fill(self.interrupt)?;
@@ -86,14 +96,22 @@ impl<'a> Lab<'a> {
         io::copy(&mut File::open(artifact)?, &mut io::sink())?;
         let mut service = contender.start_service(self).with_context(attempt)?;
 
-        let flushes = self.slot.device().flushes()?;
-        let installing = self.inside(contender, artifact)?;
+        let (before, cached) = (self.slot.device().traffic()?, machine::cached()?);
+        let sent = self.web.sent()?;
+        let installing = self.inside(contender, artifact, case.source)?;
         let mut cost = installing.cost(self.interrupt).with_context(attempt)?;
         if let Some(service) = &mut service {
             service.add_to(&mut cost).with_context(attempt)?;
         }
-        let flushes = self.slot.device().flushes()?.saturating_sub(flushes);
+        let flushes = self.slot.device().traffic()?.since(before).flushes;
         drop(service);
+        let cached = machine::cached()? - cached;
+        // What the program has left in the cache is its doing, too.
+        self.slot.settle()?;
+        let slot = Traffic {
+            flushes,
+            ..self.slot.device().traffic()?.since(before)
+        };
 
         let right = cost.success && self.slot.holds(&image.path, self.interrupt)?;
         if !right {
@@ -103,22 +121,36 @@ impl<'a> Lab<'a> {
                 contender.kind().name()
             ));
         }
+        let fetched = match case.source {
+            Source::Tls if cost.success => {
+                let now = self.web.sent_after(sent, self.interrupt)?;
+                Some(now.saturating_sub(sent))
+            }
+            Source::File | Source::Tls => None,
+        };
         Ok(Run {
             contender: contender.kind(),
-            compression,
+            case,
             round,
             cost,
-            flushes,
+            slot,
+            cached,
+            fetched,
             right,
         })
     }
 
     /// The command that installs, with everything around it.
-    fn inside(&self, contender: &Contender, artifact: &Path) -> Result<Inside> {
+    fn inside(&self, contender: &Contender, artifact: &Path, source: Source) -> Result<Inside> {
         let log = self.log(contender);
         remove_if_there(&log)?;
         let name = artifact.file_name().context("an artifact has a name")?;
-        let (command, env) = contender.install(&Path::new(BENCH).join(name));
+        let name = name.to_string_lossy();
+        let place = match source {
+            Source::File => format!("{BENCH}/{name}"),
+            Source::Tls => self.web.url(&name),
+        };
+        let (command, env) = contender.install(place, source);
         Ok(Inside {
             measure: Some(log),
             listen: contender.reads_back(),

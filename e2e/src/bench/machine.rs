@@ -38,6 +38,17 @@ pub(crate) fn load() -> Result<String> {
     Ok(averages.join(" "))
 }
 
+/// MiB of block devices that are in the machine's cache.
+pub(crate) fn cached() -> Result<f64> {
+    let info = read("/proc/meminfo")?;
+    let kib = info
+        .lines()
+        .find_map(|line| line.strip_prefix("Buffers:"))
+        .and_then(|value| value.split_whitespace().next())
+        .context("the kernel does not say what is in its cache")?;
+    Ok(kib.parse::<f64>()? / 1024.0)
+}
+
 fn read(file: &str) -> Result<String> {
     fs::read_to_string(Path::new(file)).with_context(|| format!("cannot read {file}"))
 }

@@ -1,19 +1,25 @@
 //! `bench`: what installing costs, beside the peers, and whether that is within the budget.
 //!
 //! ```text
-//! compare, size           the two things it does; size looks at the idle daemon, too
+//! compare, size           the two things it does
+//! symbols                 what of a program takes its room
+//! idle, environment       beside installing: the daemon while it waits, fw_setenv
+//! stage, tool             parts of an installation alone: the agent's own code, other programs
+//! order                   what is written before what
 //! lab                     the device: an active root, a passive slot, one run
 //! contender/              the agent and its peers, each with its artifact, configuration, command
 //! inside, measure         the process that enters the device and measures
-//! figures, budget, report from runs to verdicts; pure
+//! figures, budget, report from runs to verdicts and pictures (plot); pure
 //! ```
 
 mod active_root;
 mod budget;
+mod case;
 mod cli;
 mod compare;
 mod compression;
 mod contender;
+mod environment;
 mod figures;
 mod idle;
 mod inside;
@@ -22,11 +28,19 @@ mod keys;
 mod lab;
 mod machine;
 mod measure;
+mod order;
+mod plot;
+mod repack;
 mod report;
 mod sample;
 mod size;
 mod slot;
+mod stage;
+mod symbols;
 mod table;
+mod tool;
+mod web;
+mod weight;
 mod workplace;
 
 use std::io::{Write, stderr, stdout};
@@ -54,6 +68,14 @@ fn run(verb: &Verb) -> Result<ExitCode> {
     let ((text, verdicts), strict) = match verb {
         Verb::Inside(inside) => {
             inside.run()?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Verb::Table(options) => {
+            let text = symbols::table(&options.program, &Interrupt::catch()?)?;
+            if let Some(out) = &options.out {
+                workplace::write(out, &text)?;
+            }
+            write!(stdout(), "{text}")?;
             return Ok(ExitCode::SUCCESS);
         }
         Verb::Install(options) => {

@@ -6,7 +6,8 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use crate::budget::{GROWTH_MIB, IDLE_MIB, IDLE_WAKEUPS, PROGRAM_SIZE, Verdict};
+use crate::budget::{GROWTH_MIB, PROGRAM_SIZE, Verdict};
+use crate::case::{Case, Source};
 use crate::cli::Size;
 use crate::contender::Kind;
 use crate::idle::idle;
@@ -53,19 +54,7 @@ pub(crate) fn size(options: &Size, interrupt: &Interrupt) -> Result<(String, Vec
         found: (weighed.is_static && weighed.is_stripped).then(|| kib(weighed.size)),
     });
 
-    let idle = idle(&agent, interrupt)?;
-    verdicts.extend([
-        Verdict {
-            what: "the daemon while it waits, resident, MiB".to_owned(),
-            at_most: IDLE_MIB,
-            found: Some(idle.resident),
-        },
-        Verdict {
-            what: "the same, wake-ups in a minute".to_owned(),
-            at_most: IDLE_WAKEUPS,
-            found: Some(idle.wakeups),
-        },
-    ]);
+    verdicts.extend(idle(&agent, interrupt)?.verdicts());
 
     let (table, growth) = growth(options, &agent, interrupt)?;
     report.section("Peak memory of an installation, MiB", &table.to_string())?;
@@ -91,7 +80,11 @@ fn growth(options: &Size, agent: &Path, interrupt: &Interrupt) -> Result<(Table,
         for (peak, mib) in peaks.iter_mut().zip(sizes) {
             let image = Image::make(&lab.workplace, mib, interrupt)?;
             let artifact = tandem.artifact(&lab, &image, compression)?;
-            let run = lab.run(&tandem, &artifact, &image, (compression, 1))?;
+            let case = Case {
+                compression,
+                source: Source::File,
+            };
+            let run = lab.run(&tandem, &artifact, &image, (case, 1))?;
             ensure!(run.right, "an installation is not right");
             *peak = run.cost.peak;
         }

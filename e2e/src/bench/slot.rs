@@ -79,7 +79,7 @@ impl Slot {
     }
 
     /// Writes out what the cache holds for it, and lets go of it.
-    fn settle(&self) -> Result<()> {
+    pub(crate) fn settle(&self) -> Result<()> {
         self.device.file().sync_all()?;
         posix_fadvise(
             self.device.file(),

@@ -128,7 +128,10 @@ pub(crate) fn routes() -> String {
          | device | `Authorization: Bearer TOKEN`, out of the answer to its `auth_requests` |\n\
          | person | `Authorization: Bearer TOKEN`, a personal access token or the answer to `login`; behind it the role that is needed |\n\
          | browser | the cookie of a person who has signed in on a page |\n\
-         | monitor | nothing on the machine itself, else a person's token |\n",
+         | monitor | nothing on the machine itself, else a person's token |\n\n\
+         What a device is told to do (`NextDeployment`) is what Mender's server tells it, and where there is a maintenance \
+         window one field more, which others ignore: `maintenance_openings`, up to 16 times `{\"from\": ..., \"until\": ...}` \
+         (RFC 3339, in order, the first is open now) in which it may begin to install.\n",
     );
     let mut rows = 0;
     for line in table.lines().map(str::trim) {

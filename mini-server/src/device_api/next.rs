@@ -229,6 +229,7 @@ async fn offer(
             artifact_name: artifact.name,
         },
         update_control_map: None,
+        maintenance_openings: prospects.openings(open, time.millis()),
     })
     .into_response())
 }

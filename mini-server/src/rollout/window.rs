@@ -109,6 +109,15 @@ impl Window {
         self.beginnings(now)?.into_iter().find(|at| *at > now)
     }
 
+    /// When it is open from `now` on, ms, in order: the time that may have begun already, and the next ones.
+    pub fn openings(&self, now: i64) -> impl Iterator<Item = (i64, i64)> {
+        let length = i64::from(self.length).saturating_mul(MINUTE);
+        let first = now.saturating_sub(length);
+        std::iter::successors(self.opens(first), |at| self.opens(*at))
+            .map(move |at| (at, at.saturating_add(length)))
+            .filter(move |(_, until)| *until > now)
+    }
+
     /// The times around `now` at which it begins: those that may still last, and the next ones. In order.
     fn beginnings(&self, now: i64) -> Option<Vec<i64>> {
         let zone = ZONES.get(&self.zone).ok()?;

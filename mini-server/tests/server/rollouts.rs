@@ -324,6 +324,30 @@ fn nothing_is_offered_outside_a_maintenance_window() {
 }
 
 #[test]
+fn a_device_is_told_when_it_may_install() {
+    let (server, devices) = fleet(1);
+    deploy(
+        &server,
+        json!({"maintenance_window": {"start": "00:00", "duration_minutes": 1440, "time_zone": "UTC", "days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]}}),
+    );
+    let answer = devices[0].next(&server, "r1").json();
+    let openings = answer["maintenance_openings"].as_array().unwrap();
+    let time = |at: &Value| -> tandem_api::Timestamp { at.as_str().unwrap().parse().unwrap() };
+    let now = tandem_api::Timestamp::from(std::time::SystemTime::now());
+    assert!(
+        time(&openings[0]["from"]) <= now && now < time(&openings[0]["until"]),
+        "{answer}"
+    );
+
+    // Without a window it may at any time, and the answer is what it is everywhere.
+    let (server, devices) = fleet(1);
+    deploy(&server, json!({}));
+    let answer = devices[0].next(&server, "r1").json();
+    assert!(answer.get("id").is_some(), "{answer}");
+    assert!(answer.get("maintenance_openings").is_none(), "{answer}");
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_with_a_sentence() {
     let (server, _devices) = fleet(3);
     let check = |how: Value, status: u16, why: &str| {

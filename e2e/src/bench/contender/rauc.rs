@@ -48,6 +48,7 @@ pub(super) fn bundle(lab: &Lab, image: &Image, compression: Compression) -> Resu
             let squashfs = match compression {
                 Compression::None => "-quiet -noI -noD -noF -noX",
                 Compression::Gzip => "-quiet -comp gzip -Xcompression-level 5",
+                Compression::Xz => "-quiet -comp xz",
                 Compression::Zstd => "-quiet -comp zstd -Xcompression-level 8",
             };
             let mut bundle = rauc_bundle(&content, path, &lab.keys, squashfs);

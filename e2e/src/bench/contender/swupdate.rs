@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use tandem_e2e::peers::{SwupdatePayload, swupdate_pack, swupdate_sign};
 
 use crate::active_root::PASSIVE;
+use crate::case::Source;
 use crate::compression::Compression;
 use crate::lab::Lab;
 use crate::sample::Image;
@@ -25,8 +26,18 @@ pub(super) const INSTALL: &[&str] = &[
     "none",
     "--hwrevision",
     "bench:1.0",
-    "--image",
 ];
+
+/// The words that say where the image is.
+pub(super) fn from(place: &str, source: Source) -> [String; 2] {
+    match source {
+        Source::File => ["--image".to_owned(), place.to_owned()],
+        Source::Tls => [
+            "--download".to_owned(),
+            format!("--url {place} --retries 1"),
+        ],
+    }
+}
 
 /// The image in its format, signed.
 pub(super) fn image(lab: &Lab, image: &Image, compression: Compression) -> Result<PathBuf> {
@@ -34,6 +45,7 @@ pub(super) fn image(lab: &Lab, image: &Image, compression: Compression) -> Resul
     let compressed = match compression {
         Compression::None => "",
         Compression::Gzip => "compressed = \"zlib\";",
+        Compression::Xz => "compressed = \"xz\";",
         Compression::Zstd => "compressed = \"zstd\";",
     };
     lab.workplace
