@@ -20,6 +20,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 
+use tandem_artifact::Digest;
 use tandem_artifact::framed::{BLOCK, sections};
 use tandem_e2e::faulty::{Fault, FaultyServer, Request};
 use tandem_e2e::program;
@@ -75,6 +76,31 @@ fn a_file_is_installed_in_the_same_way() {
     site.tandem(&["rollback"]);
     let log = site.installed(&site.install(artifact.to_str().unwrap()));
     assert!(log.contains("fetching 0 of"), "{log}");
+}
+
+#[test]
+fn the_image_that_runs_is_not_fetched_once_more() {
+    let mut image = noise(BLOCKS * BLOCK);
+    image[300 * BLOCK..600 * BLOCK].fill(0);
+    for (changes, words) in [(false, "fetching nothing"), (true, "fetching ")] {
+        let site = Site::with(&image, &image, &["--framed"]);
+        let provides = format!("rootfs-image.checksum:{}", Digest::of(&image));
+        let words_of = "-q write bootstrap-artifact -t board -n release-1 -o first.mender -p";
+        let args: Vec<&str> = words_of.split(' ').chain([&*provides]).collect();
+        site.tool(&args);
+        let bootstrap = site.device.path("data/bootstrap.mender");
+        fs::copy(site.path("first.mender"), bootstrap).unwrap();
+        if changes {
+            // The record says so, but somebody has written to it.
+            let part = File::options().write(true).open(site.device.part(2));
+            part.unwrap().write_all_at(b"x", 5000).unwrap();
+        }
+        let server = site.serve(nothing);
+        let log = site.installed(&site.install(&server.url("a.mender")));
+        assert!(log.contains(words), "{log}");
+        assert_eq!(log.contains("fetching nothing"), !changes, "{log}");
+        assert_eq!(fetched(&server) > 0, changes, "{log}");
+    }
 }
 
 #[test]
