@@ -2,7 +2,7 @@
 # Makes the images that delta-bench compares: a Debian root file system, the same with all security
 # updates, and with one library replaced. As root: debootstrap and chroot need it.
 #
-#   delta-images.sh FOLDER     old.ext4, sec.ext4, one-lib.ext4 in FOLDER
+#   delta-images.sh FOLDER     old.ext4, sec.ext4, one-lib.ext4 in FOLDER, and the first two as squashfs and erofs
 #
 # MIRROR and MIRROR_SECURITY are Debian's archives; without them, those of this machine's apt.
 set -eu
@@ -86,4 +86,12 @@ for name in old sec one-lib; do
         -E hash_seed=11111111-2222-3333-4444-555555555555,lazy_itable_init=0,root_owner=0:0 \
         -O ^has_journal,^metadata_csum,^64bit $name.ext4
     "$artifact" normalise --time $time $name.ext4
+done
+
+# File systems that compress: in squashfs one byte more in a file shifts all that comes behind it.
+for name in old sec; do
+    rm -f $name.sqfs $name.erofs
+    mksquashfs $name $name.sqfs -comp zstd -Xcompression-level 15 -b 128K -noappend -quiet -no-progress \
+        -all-root -all-time $time -mkfs-time $time
+    mkfs.erofs -zlz4hc -T $time -U 11111111-2222-3333-4444-555555555555 --all-root $name.erofs $name > erofs.log
 done

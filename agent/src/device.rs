@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use log::{error, info, warn};
 use tandem_api::{DeploymentStatus, Timestamp};
-use tandem_artifact::{Artifact, PublicKey, SignatureStatus, Verification};
+use tandem_artifact::{Artifact, PublicKey, ROOTFS_CHECKSUM, SignatureStatus, Verification};
 use tandem_state_scripts as scripts;
 use tandem_state_scripts::child::Limits;
 use tandem_state_scripts::{Action, OnError, Runner, ScriptName, State as ScriptState};
@@ -348,7 +348,9 @@ impl<'a> Device<'a> {
                 artifact.finish()?;
             }
             Handler::RootfsImage(target) => {
-                rootfs_image::fetch(artifact, pieces, target, self.boot_loader()?, self.stop)?;
+                let installed = record.installed.get(ROOTFS_CHECKSUM).map(String::as_str);
+                let boot = self.boot_loader()?;
+                rootfs_image::fetch(artifact, pieces, target, installed, boot, self.stop)?;
             }
             Handler::Module(payload) => {
                 UpdateModule::find(payload, self.config, self.stop)?.fetch(artifact)?;

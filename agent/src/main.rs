@@ -46,6 +46,7 @@ mod read_ahead;
 mod reboot;
 mod record;
 mod rootfs_image;
+mod same_again;
 mod schedule;
 mod seed;
 mod server;

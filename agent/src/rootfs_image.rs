@@ -17,6 +17,7 @@ use crate::machine::{Call, Mode, Outcome};
 use crate::partition::Partition;
 use crate::progress::{Progress, rate};
 use crate::record::Reboot;
+use crate::same_again;
 use crate::slots::{Passive, Slot};
 use crate::source::Pieces;
 use crate::stop::Stop;
@@ -35,7 +36,7 @@ pub(crate) fn target(boot: &BootLoader) -> Result<Slot> {
 /// Writes the image, and reads it back from the device. Nothing selects the root part yet.
 ///
 /// With `pieces` of the artifact, only what the device does not have is fetched of it, if it is
-/// framed.
+/// framed; nothing if it has the sum `installed`, that of what runs.
 ///
 /// # Errors
 /// When the image does not fit, the artifact is not what it promises, or the device fails.
@@ -43,11 +44,16 @@ pub(crate) fn fetch<R: Read>(
     mut artifact: Artifact<R>,
     pieces: Option<Pieces>,
     target: Slot,
+    installed: Option<&str>,
     boot: &BootLoader,
     stop: &Stop,
 ) -> Result<()> {
     if let Some(pieces) = pieces {
         if let Some(framed) = artifact.framed()? {
+            let known = installed.is_some_and(|sum| sum == framed.file.sha256.to_string());
+            if known && same_again(&framed.file, passive(target, boot)?, boot, stop)? {
+                return Ok(());
+            }
             let passive = passive(target, boot)?;
             if adaptive(&framed, pieces, passive, boot, stop)? {
                 return Ok(());
@@ -119,6 +125,25 @@ fn adaptive(
         );
     }
     Ok(right)
+}
+
+/// Writes the image that runs once more; whether the right one stands there now.
+fn same_again(
+    image: &PayloadFileInfo,
+    passive: Passive,
+    boot: &BootLoader,
+    stop: &Stop,
+) -> Result<bool> {
+    let running = boot.slots().path(passive.slot().other())?;
+    if !same_again::runs(image, &running, stop)? {
+        return Ok(false);
+    }
+    info!("fetching nothing: this very image runs");
+    tell(image, &passive);
+    let mut partition = Partition::open(passive, image.size)?;
+    let mut progress = Progress::new("writing", image.size);
+    same_again::copy(image, &running, &mut partition, &mut progress, stop)?;
+    is_right(&mut partition, image, progress)
 }
 
 fn tell(image: &PayloadFileInfo, passive: &Passive) {

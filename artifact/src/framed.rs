@@ -10,9 +10,10 @@
 //! ```
 //!
 //! Every other reader sees one zstd stream, since concatenated frames are one content and skippable ones are none. Each
-//! data frame holds 1 to [`MAX_FRAME_BLOCKS`] whole blocks of [`BLOCK`] bytes, says how many bytes that is, and has a
-//! checksum. [`Section`] has the layout of the index, [`Search`] finds its blocks on a device, [`Plan`] says what is
-//! left to fetch, [`Layout`] makes such a payload.
+//! data frame holds whole blocks of [`BLOCK`] bytes, or whole [`Chunk`]s, which end where their content says; it says how
+//! many bytes that is, and has a checksum. [`Section`] has the layout of the index, [`Search`] and [`ChunkSearch`] find
+//! what is on a device, [`Plan`] and [`ChunkPlan`] say where the rest comes from, [`Wanted`] which frames are to be
+//! fetched, [`Layout`] makes such a payload.
 //!
 //! The index needs no trust. An artifact that was [written](FramedWriter) framed has the sum of its first section in
 //! its meta-data, each section has that of the next one, and so the signature covers all of them. One that was
@@ -22,28 +23,41 @@
 mod bits;
 mod block;
 mod build;
+mod chunk;
+mod chunk_plan;
+mod chunk_search;
 mod compress;
+mod cost;
 mod cut;
 mod image;
 mod meta_data;
 mod opening;
 mod plan;
+mod prints;
 mod reframe;
 mod search;
 mod section;
+mod units;
 mod unpack;
+mod wanted;
 mod write;
 
 pub use block::{BLOCK, Fingerprint};
-pub use build::{Built, Cost, Hint, HintUse, Layout};
-pub use cut::{MAX_FRAME_BLOCKS, UNIFORM_BLOCKS};
+pub use build::{Built, Hint, HintUse, Index, Layout};
+pub use chunk::{Chunk, Chunker, MAX_CHUNK};
+pub use chunk_plan::{ChunkPlace, ChunkPlan};
+pub use chunk_search::ChunkSearch;
+pub use cost::Cost;
+pub use cut::UNIFORM;
 pub use image::Image;
 pub use opening::{Framed, SectionAt, sections};
-pub use plan::{COALESCE, Place, Plan, Run};
+pub use plan::{Place, Plan};
+pub use prints::Width;
 pub use reframe::reframe;
 pub use search::Search;
-pub use section::{Expected, Frame, Section};
+pub use section::{Blocks, Chunks, Division, Expected, Frame, Section};
 pub use unpack::Unpacker;
+pub use wanted::{COALESCE, Run, Wanted};
 pub use write::FramedWriter;
 
 pub(crate) use opening::{OPENING, open};

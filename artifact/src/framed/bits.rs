@@ -46,15 +46,15 @@ impl Bits {
     /// The number of members below every multiple of the size of a word.
     pub(crate) fn ranks(&self) -> Ranks {
         let mut sum = 0_u32;
-        let before = self.words.iter().map(|word| {
-            let before = sum;
+        let mut ranks = vec![0];
+        ranks.extend(self.words.iter().map(|word| {
             sum = sum.saturating_add(word.count_ones());
-            before
-        });
-        Ranks(before.collect())
+            sum
+        }));
+        Ranks(ranks)
     }
 
-    /// How many members are below `number`. `ranks` must be those of this set.
+    /// How many members are below `number`, which is at most the length. `ranks` must be those of this set.
     pub(crate) fn rank(&self, ranks: &Ranks, number: usize) -> usize {
         let word = number / WORD;
         let before = ranks.0.get(word).copied().unwrap_or_default();
@@ -87,7 +87,7 @@ mod tests {
             bits.insert(len);
             let ranks = bits.ranks();
             assert_eq!(bits.count(), members.len());
-            for number in 0..len {
+            for number in 0..=len {
                 assert_eq!(bits.contains(number), members.contains(&number));
                 let below = members.iter().filter(|member| **member < number).count();
                 assert_eq!(bits.rank(&ranks, number), below, "{number} of {len}");

@@ -9,7 +9,7 @@ pub const BLOCK: usize = 4096;
 /// A block of zeros. It is never fetched, and has no fingerprint.
 static ZEROS: [u8; BLOCK] = [0; BLOCK];
 
-/// What a block is told by: the first eight bytes of its SHA-256.
+/// What a block is told by: the first eight bytes of its SHA-256. An index may have fewer, see [`Width`](super::Width).
 ///
 /// Enough to find blocks. That two of a billion have the same is as likely as winning a lottery, and costs a second
 /// download: the sum of the whole image decides.
@@ -17,6 +17,9 @@ static ZEROS: [u8; BLOCK] = [0; BLOCK];
 pub struct Fingerprint(u64);
 
 impl Fingerprint {
+    /// What stands in the place of the fingerprint of a chunk of zeros.
+    pub(super) const ZEROS: Self = Self(0);
+
     /// The fingerprint of `block`; `None` if it is all zeros.
     #[must_use]
     pub fn of(block: &[u8]) -> Option<Self> {
@@ -31,7 +34,14 @@ impl Fingerprint {
         self.0.to_be_bytes()
     }
 
-    fn of_sum(sum: &Digest) -> Self {
+    /// Its first `bytes` bytes, the others being zeros.
+    pub(super) fn first(self, bytes: u8) -> Self {
+        let dropped = 64_u32.saturating_sub(u32::from(bytes).saturating_mul(8));
+        let mask = u64::MAX.checked_shl(dropped).unwrap_or(0);
+        Self(self.0 & mask)
+    }
+
+    pub(super) fn of_sum(sum: &Digest) -> Self {
         let mut first = [0; 8];
         for (to, from) in first.iter_mut().zip(sum.as_bytes()) {
             *to = *from;

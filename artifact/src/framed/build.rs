@@ -3,25 +3,29 @@
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use super::bits::Bits;
-use super::block::{BLOCK, Fingerprint};
-use super::compress::compress;
-use super::cut::{self, UNIFORM_BLOCKS};
-use super::image::{self, Image};
+use super::block::Fingerprint;
+use super::compress::{Cut, compress};
+use super::cost::Cost;
+use super::cut::{self, UNIFORM};
+use super::image::{self, Image, Parts};
 use super::opening::{SKIPPABLE, SectionAt};
-use super::plan::COALESCE;
-use super::search::Search;
-use super::section::{Frame, MAX_BLOCKS, MAX_DATA, Section};
+use super::prints::{Prints, Width};
+use super::section::{Blocks, Chunks, Division, Frame, MAX_BLOCKS, MAX_CHUNKS, MAX_DATA, Section};
+use super::units::Units;
 use crate::compression::{Compression, Compressor};
+use crate::content::Content;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::name::FileName;
 use crate::tar_write;
 
-/// What devices are expected to have: the blocks of an earlier image.
+/// What devices are expected to have: the blocks and the chunks of an earlier image.
 #[derive(Debug, Clone)]
 pub struct Hint {
     /// In ascending order, each once.
-    prints: Vec<Fingerprint>,
+    pub(super) blocks: Vec<Fingerprint>,
+    /// The same.
+    pub(super) chunks: Vec<Fingerprint>,
 }
 
 impl Hint {
@@ -30,22 +34,23 @@ impl Hint {
     /// # Errors
     /// Those of reading.
     pub fn read(source: impl Read) -> io::Result<Self> {
-        let mut prints: Vec<_> = image::prints(source)?.into_iter().flatten().collect();
-        prints.sort_unstable();
-        prints.dedup();
-        Ok(Self { prints })
+        let (blocks, chunks) = image::prints(source)?;
+        let set = |mut prints: Vec<Fingerprint>| {
+            prints.sort_unstable();
+            prints.dedup();
+            prints
+        };
+        Ok(Self {
+            blocks: set(blocks),
+            chunks: set(chunks),
+        })
     }
 
-    /// The blocks of `image` that are neither zero nor known.
-    fn missing<R>(&self, image: &Image<R>) -> Bits {
-        let mut missing = Bits::new(image.data.len());
-        let places = (0..image.data.len()).filter(|place| image.data.contains(*place));
-        for (place, print) in places.zip(&image.prints) {
-            if self.prints.binary_search(print).is_err() {
-                missing.insert(place);
-            }
+    fn prints(&self, units: &Units) -> &[Fingerprint] {
+        match units.are_chunks() {
+            true => &self.chunks,
+            false => &self.blocks,
         }
-        missing
     }
 }
 
@@ -62,52 +67,43 @@ pub enum HintUse {
     NoHelp,
 }
 
-/// What a device fetches.
+/// How an image is divided for the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Cost {
-    /// Bytes of frames.
-    pub frames: u64,
-    /// Bytes of the index.
-    pub index: u64,
-    /// Requests, the one for the artifact's header included.
-    pub requests: u64,
+pub enum Index {
+    /// As the hint says: in the way in which it has more of the image. Without one, chunks for file systems that pack
+    /// their files, which is what squashfs does.
+    #[default]
+    Auto,
+    /// Blocks of one size.
+    Fixed,
+    /// Chunks that end where their content says.
+    Content,
 }
 
-impl Cost {
-    /// What a request costs beside what it asks for, bytes: the heads of question and answer inside TLS.
-    pub const REQUEST: u64 = 600;
+impl Index {
+    /// All, by their names on a command line.
+    pub const ALL: [(&'static str, Self); 3] = [
+        ("auto", Self::Auto),
+        ("fixed", Self::Fixed),
+        ("content", Self::Content),
+    ];
 
-    /// What a device fetches that has the blocks of `base`, and nothing else.
-    #[must_use]
-    pub fn of(sections: &[Section], base: &Hint) -> Self {
-        let mut cost = Self {
-            requests: 1,
-            ..Self::default()
+    fn units<'i>(self, image: &'i Parts, hint: Option<&Hint>) -> &'i Units {
+        let missing =
+            |units: &Units| hint.map(|hint| units.size_of(&units.missing(hint.prints(units))));
+        let content = match self {
+            Self::Fixed => false,
+            Self::Content => true,
+            Self::Auto => match (missing(&image.blocks), missing(&image.chunks)) {
+                // Blocks where it is about the same: they are found with less work, and written once.
+                (Some(blocks), Some(chunks)) => chunks < blocks.saturating_sub(blocks / 4),
+                _ => image.is_packed,
+            },
         };
-        for section in sections {
-            let mut search = Search::new(section);
-            for print in &base.prints {
-                search.running(0, *print);
-            }
-            let plan = search.plan();
-            for run in plan.runs(section, COALESCE) {
-                let bytes = run.bytes.end.saturating_sub(run.bytes.start);
-                cost.frames = cost.frames.saturating_add(bytes);
-                cost.requests = cost.requests.saturating_add(1);
-            }
-            cost.index = cost.index.saturating_add(section.to_bytes().len() as u64);
-            cost.requests = cost.requests.saturating_add(1);
+        match content {
+            true => &image.chunks,
+            false => &image.blocks,
         }
-        cost
-    }
-
-    /// All bytes, those around requests too.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        let requests = self.requests.saturating_mul(Self::REQUEST);
-        self.frames
-            .saturating_add(self.index)
-            .saturating_add(requests)
     }
 }
 
@@ -118,8 +114,10 @@ pub struct Layout<'a> {
     pub compressor: Compressor,
     /// What devices are expected to have.
     pub hint: Option<&'a Hint>,
-    /// The size of frames without a hint, blocks.
-    pub uniform: u16,
+    /// How the image is divided.
+    pub index: Index,
+    /// The size of frames without a hint, bytes.
+    pub uniform: u32,
 }
 
 impl Default for Layout<'_> {
@@ -127,7 +125,8 @@ impl Default for Layout<'_> {
         Self {
             compressor: Compressor::ZstdBest,
             hint: None,
-            uniform: UNIFORM_BLOCKS,
+            index: Index::Auto,
+            uniform: UNIFORM,
         }
     }
 }
@@ -168,34 +167,48 @@ impl Layout<'_> {
                 ),
             });
         }
-        let uniform = cut::uniform(&image.data, self.uniform);
-        let mut missing = self.hint.map(|hint| (hint, hint.missing(&image)));
+        let Image { content, parts } = &mut image;
+        let units = self.index.units(parts, self.hint);
+        let known = self.hint.map_or(&[][..], |hint| hint.prints(units));
+        let mut work = Work {
+            content,
+            units,
+            width: Width::for_image(&units.prints, known),
+            level: self.compressor.zstd_level(),
+        };
+        // What is packed is compressed already: smaller frames cost it nothing.
+        let size = match units.are_chunks() {
+            true => self.uniform / 2,
+            false => self.uniform,
+        };
+        let uniform = cut::uniform(units, size);
+        let mut missing = self.hint.map(|hint| (hint, units.missing(known)));
         let mut used = HintUse::None;
         match missing.as_ref().map(|(_, bits)| bits) {
-            Some(bits) if most(bits, &image) => (missing, used) = (None, HintUse::TooFar),
+            Some(bits) if most(bits, units) => (missing, used) = (None, HintUse::TooFar),
             // Whoever has the hint has all of it; the others are better off without.
             Some(bits) if bits.count() == 0 => (missing, used) = (None, HintUse::NoHelp),
             Some(_) | None => {}
         }
         let sections = match missing {
-            None => self.sections(&mut image, &uniform, None, &mut frames)?,
+            None => work.sections(&uniform, None, &mut frames)?,
             Some((hint, missing)) => {
-                let cuts = cut::at_changes(&missing);
-                let hinted = self.sections(&mut image, &cuts, None, &mut frames)?;
+                let cuts = cut::at_changes(units, &missing);
+                let hinted = work.sections(&cuts, None, &mut frames)?;
                 // Only what would be fetched has to be compressed for the comparison.
-                let plain = self.sections(&mut image, &uniform, Some(&missing), &mut io::sink())?;
+                let plain = work.sections(&uniform, Some(&missing), &mut io::sink())?;
                 if Cost::of(&hinted, hint).bytes() < Cost::of(&plain, hint).bytes() {
                     used = HintUse::Followed;
                     hinted
                 } else {
                     used = HintUse::NoHelp;
                     frames.seek(SeekFrom::Start(0)).map_err(Error::Sink)?;
-                    self.sections(&mut image, &uniform, None, &mut frames)?
+                    work.sections(&uniform, None, &mut frames)?
                 }
             }
         };
+        let level = work.level;
         let content = &image.content;
-        let level = self.compressor.zstd_level();
         Ok(Built {
             name: content.name().clone(),
             sha256: content.sha256(),
@@ -209,91 +222,132 @@ impl Layout<'_> {
             hint: used,
         })
     }
+}
 
-    /// Writes frames of these numbers of blocks to `out`. With `only`, just those that have one of these blocks; the
+/// An image that is being put into frames.
+struct Work<'i, R> {
+    content: &'i mut Content<R>,
+    units: &'i Units,
+    width: Width,
+    level: i32,
+}
+
+impl<R: Read + Seek> Work<'_, R> {
+    /// Writes frames of these numbers of units to `out`. With `only`, just those that have one of these units; the
     /// others are described as not compressed.
-    fn sections<R: Read + Seek>(
-        &self,
-        image: &mut Image<R>,
+    fn sections(
+        &mut self,
         cuts: &[u16],
         only: Option<&Bits>,
         out: &mut impl Write,
     ) -> Result<Vec<Section>, Error> {
         let mut place = 0_usize;
-        let wanted: Vec<bool> = cuts
+        let cuts: Vec<Cut> = cuts
             .iter()
-            .map(|blocks| {
+            .map(|units| {
                 let start = place;
-                place = place.saturating_add(usize::from(*blocks));
-                only.is_none_or(|only| (start..place).any(|block| only.contains(block)))
+                place = place.saturating_add(usize::from(*units));
+                Cut {
+                    units: *units,
+                    size: u32::try_from(self.units.size(start..place)).unwrap_or(u32::MAX),
+                    wanted: only.is_none_or(|only| (start..place).any(|unit| only.contains(unit))),
+                }
             })
             .collect();
         let mut frames = Vec::with_capacity(cuts.len());
-        let level = self.compressor.zstd_level();
-        super::compress::frames(&mut image.content, cuts, &wanted, level, |blocks, bytes| {
-            let raw = u32::from(blocks).saturating_mul(BLOCK as u32);
+        super::compress::frames(self.content, &cuts, self.level, |cut, bytes| {
             let length = match bytes {
                 Some(bytes) => {
                     out.write_all(bytes)?;
                     u32::try_from(bytes.len()).unwrap_or(u32::MAX)
                 }
-                None => raw,
+                None => cut.size,
             };
-            frames.push(Frame { blocks, length });
+            let units = cut.units;
+            frames.push(Frame { units, length });
             Ok(())
         })?;
-        Ok(divide(image, frames, (MAX_DATA, MAX_BLOCKS)))
+        let (size, sha256) = (self.content.size(), self.content.sha256());
+        let limits = match self.units.are_chunks() {
+            true => (MAX_CHUNKS, MAX_CHUNKS),
+            false => (MAX_DATA, MAX_BLOCKS),
+        };
+        Ok(divide(
+            self.units,
+            (size, sha256),
+            frames,
+            self.width,
+            limits,
+        ))
     }
 }
 
-/// Whether most of what is in the image is missing.
-fn most<R>(missing: &Bits, image: &Image<R>) -> bool {
-    missing.count().saturating_mul(10) > image.prints.len().saturating_mul(6)
+/// Whether most of the image is missing.
+fn most(missing: &Bits, units: &Units) -> bool {
+    let (missing, all) = (units.size_of(missing), units.size_of(&units.data));
+    missing.saturating_mul(10) > all.saturating_mul(6)
 }
 
-/// The sections that describe these frames of an image, each with at most so many blocks that are not zero and so many
-/// in all.
-fn divide<R: Read + Seek>(
-    image: &Image<R>,
+/// The sections that describe these frames of an image, each with at most so many units that are not zero and so many in
+/// all.
+fn divide(
+    units: &Units,
+    (image_size, image_sha256): (u64, Digest),
     frames: Vec<Frame>,
-    (most_data, most_blocks): (usize, usize),
+    width: Width,
+    (most_data, most_units): (usize, usize),
 ) -> Vec<Section> {
-    let ranks = image.data.ranks();
     let mut sections = Vec::new();
     let mut frames = frames.into_iter().peekable();
     let mut first = 0_usize;
     while frames.peek().is_some() {
-        let start = image.data.rank(&ranks, first);
+        let start = units.rank(first);
         let mut end = first;
         let mut members = Vec::new();
         while let Some(frame) = frames.next_if(|frame| {
-            let next = end.saturating_add(frame.blocks.into());
-            let data = image.data.rank(&ranks, next).saturating_sub(start);
-            data <= most_data && next.saturating_sub(first) <= most_blocks
+            let next = end.saturating_add(frame.units.into());
+            let data = units.rank(next).saturating_sub(start);
+            let size = units.size(first..next);
+            data <= most_data
+                && next.saturating_sub(first) <= most_units
+                && (!units.are_chunks() || size <= u32::MAX.into())
         }) {
-            end = end.saturating_add(frame.blocks.into());
+            end = end.saturating_add(frame.units.into());
             members.push(frame);
         }
-        let mut data = Bits::new(end.saturating_sub(first));
-        for place in first..end {
-            if image.data.contains(place) {
-                data.insert(place.saturating_sub(first));
-            }
-        }
-        let prints = image.prints.iter().skip(start).take(data.count());
         sections.push(Section {
-            image_size: image.size(),
-            image_sha256: image.sha256(),
-            first: first as u64,
+            image_size,
+            image_sha256,
             frames: members,
-            ranks: data.ranks(),
-            data,
-            prints: prints.copied().collect(),
+            division: division(units, first, end, width),
             next: None,
         });
         first = end;
     }
     sections
+}
+
+/// The units of one section.
+fn division(units: &Units, first: usize, end: usize, width: Width) -> Division {
+    let (start, stop) = (units.rank(first), units.rank(end));
+    let prints = units.prints.get(start..stop).unwrap_or_default();
+    let mut prints = prints.iter().copied();
+    if !units.are_chunks() {
+        let mut data = Bits::new(end.saturating_sub(first));
+        for place in (first..end).filter(|place| units.data.contains(*place)) {
+            data.insert(place.saturating_sub(first));
+        }
+        return Division::Blocks(Blocks::new(first as u64, data, Prints::new(prints, width)));
+    }
+    let prints: Vec<_> = (first..end)
+        .map(|place| match units.data.contains(place) {
+            true => prints.next().unwrap_or(Fingerprint::ZEROS),
+            false => Fingerprint::ZEROS,
+        })
+        .collect();
+    let at = units.size(0..first);
+    let lengths = (first..end).map(|place| units.length(place));
+    Division::Chunks(Chunks::new(at, lengths, Prints::new(prints, width)))
 }
 
 /// The same sections, each with the sum of the next.
@@ -379,7 +433,10 @@ fn write_all(out: &mut impl Write, bytes: &[u8]) -> Result<(), Error> {
     reason = "a list of ranges may have one"
 )]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
+    use crate::framed::BLOCK;
     use crate::framed::section::Expected;
 
     #[test]
@@ -395,7 +452,7 @@ mod tests {
         let image = Image::survey(name, io::Cursor::new(bytes)).unwrap();
         let frames = vec![
             Frame {
-                blocks: 4,
+                units: 4,
                 length: 100
             };
             10
@@ -407,9 +464,13 @@ mod tests {
             ((12, 100), vec![0..20, 20..32, 32..40]),
             ((100, 16), vec![0..16, 16..32, 32..40]),
         ] {
-            let sections = linked(divide(&image, frames.clone(), limits));
-            let found: Vec<_> = sections.iter().map(Section::blocks).collect();
-            assert_eq!(found, blocks);
+            let width = Width::new(6).unwrap();
+            let sums = (image.size(), image.sha256());
+            let units = &image.parts.blocks;
+            let sections = linked(divide(units, sums, frames.clone(), width, limits));
+            let found: Vec<_> = sections.iter().map(Section::range).collect();
+            let in_bytes = |blocks: &Range<u64>| blocks.start * 4096..blocks.end * 4096;
+            assert_eq!(found, blocks.iter().map(in_bytes).collect::<Vec<_>>());
             let mut expected = Some(Expected {
                 image_size: image.size(),
                 image_sha256: image.sha256(),

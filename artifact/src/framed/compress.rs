@@ -4,7 +4,6 @@ use std::io::{self, Read, Seek};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::block::BLOCK;
 use crate::content::Content;
 use crate::error::Error;
 
@@ -23,16 +22,26 @@ fn compressor(level: i32) -> io::Result<zstd::bulk::Compressor<'static>> {
     Ok(compressor)
 }
 
-/// Compresses `content` in frames of these numbers of blocks, and gives those that are `wanted` to `sink`, in order;
-/// the others come as `None`.
+/// What becomes one frame.
+#[derive(Clone, Copy)]
+pub(super) struct Cut {
+    /// How many blocks or chunks.
+    pub(super) units: u16,
+    /// How many bytes they have.
+    pub(super) size: u32,
+    /// Whether it has to be compressed.
+    pub(super) wanted: bool,
+}
+
+/// Compresses `content` in frames that end at these cuts, and gives those that are wanted to `sink`, in order; the others
+/// come as `None`.
 pub(super) fn frames<R: Read + Seek>(
     content: &mut Content<R>,
-    cuts: &[u16],
-    wanted: &[bool],
+    cuts: &[Cut],
     level: i32,
-    mut sink: impl FnMut(u16, Option<&[u8]>) -> io::Result<()>,
+    mut sink: impl FnMut(Cut, Option<&[u8]>) -> io::Result<()>,
 ) -> Result<(), Error> {
-    let mut frames = cuts.iter().copied().zip(wanted.iter().copied());
+    let mut frames = cuts.iter().copied();
     let mut batch = Vec::new();
     let mut held = 0_usize;
     let mut current: Option<Piece> = None;
@@ -62,18 +71,16 @@ pub(super) fn frames<R: Read + Seek>(
 
 /// The content of one frame, as far as it has come.
 struct Piece {
-    blocks: u16,
-    wanted: bool,
+    cut: Cut,
     left: usize,
     content: Vec<u8>,
 }
 
 impl Piece {
-    fn new((blocks, wanted): (u16, bool)) -> Self {
+    fn new(cut: Cut) -> Self {
         Self {
-            blocks,
-            wanted,
-            left: usize::from(blocks).saturating_mul(BLOCK),
+            cut,
+            left: usize::try_from(cut.size).unwrap_or(usize::MAX),
             content: Vec::new(),
         }
     }
@@ -82,7 +89,7 @@ impl Piece {
     fn take<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let (mine, rest) = bytes.split_at(self.left.min(bytes.len()));
         self.left = self.left.saturating_sub(mine.len());
-        if self.wanted {
+        if self.cut.wanted {
             self.content.extend_from_slice(mine);
         }
         rest
@@ -92,11 +99,11 @@ impl Piece {
 fn flush(
     batch: &[Piece],
     level: i32,
-    sink: &mut impl FnMut(u16, Option<&[u8]>) -> io::Result<()>,
+    sink: &mut impl FnMut(Cut, Option<&[u8]>) -> io::Result<()>,
 ) -> io::Result<()> {
     let compressed = all(batch, level)?;
     for (piece, bytes) in batch.iter().zip(compressed) {
-        sink(piece.blocks, piece.wanted.then_some(&bytes))?;
+        sink(piece.cut, piece.cut.wanted.then_some(&bytes))?;
     }
     Ok(())
 }
@@ -112,7 +119,7 @@ fn all(batch: &[Piece], level: i32) -> io::Result<Vec<Vec<u8>>> {
             let Some(piece) = batch.get(number) else {
                 return Ok(done);
             };
-            if piece.wanted {
+            if piece.cut.wanted {
                 done.push((number, compressor.compress(&piece.content)?));
             }
         }

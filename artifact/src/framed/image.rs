@@ -2,22 +2,29 @@
 
 use std::io::{self, Read, Seek};
 
-use super::bits::Bits;
 use super::block::{BLOCK, Fingerprint};
+use super::chunk::{Chunk, Chunker};
 use super::section::block_count;
+use super::units::Units;
 use crate::content::Content;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::name::FileName;
 
-/// An image, and what its blocks are.
+/// An image, and what it consists of.
 #[derive(Debug)]
 pub struct Image<R> {
     pub(super) content: Content<R>,
-    /// The blocks that are not zero.
-    pub(super) data: Bits,
-    /// Of those, in order.
-    pub(super) prints: Vec<Fingerprint>,
+    pub(super) parts: Parts,
+}
+
+/// What an image consists of.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) blocks: Units,
+    pub(super) chunks: Units,
+    /// It is a file system that packs its files.
+    pub(super) is_packed: bool,
 }
 
 impl<R: Read + Seek> Image<R> {
@@ -26,8 +33,8 @@ impl<R: Read + Seek> Image<R> {
     /// # Errors
     /// [`Error::Content`] if it cannot be read, [`Error::Description`] if it is not a whole number of blocks.
     pub fn survey(name: FileName, source: R) -> Result<Self, Error> {
-        let mut blocks = Blocks::default();
-        let content = Content::measure_with(name, source, |chunk| blocks.take(chunk))?;
+        let mut survey = Survey::default();
+        let content = Content::measure_with(name, source, |chunk| survey.take(chunk))?;
         if block_count(content.size()).is_none() || content.size() == 0 {
             return Err(Error::Description {
                 rule: format!(
@@ -36,17 +43,14 @@ impl<R: Read + Seek> Image<R> {
                 ),
             });
         }
-        let mut data = Bits::new(blocks.found.len());
-        for (place, print) in blocks.found.iter().enumerate() {
-            if print.is_some() {
-                data.insert(place);
-            }
-        }
-        Ok(Self {
-            content,
-            data,
-            prints: blocks.found.into_iter().flatten().collect(),
-        })
+        let is_packed = survey.is_packed();
+        let (blocks, chunks) = survey.end();
+        let parts = Parts {
+            blocks: Units::of_blocks(blocks),
+            chunks: Units::of_chunks(&chunks),
+            is_packed,
+        };
+        Ok(Self { content, parts })
     }
 
     /// Its name.
@@ -68,22 +72,59 @@ impl<R: Read + Seek> Image<R> {
     }
 }
 
-/// The fingerprints of all blocks of an image, zeros as `None`.
+/// The fingerprints of all blocks and of all chunks of an image, but for zeros.
 ///
 /// # Errors
 /// Those of reading.
-pub(super) fn prints(mut source: impl Read) -> io::Result<Vec<Option<Fingerprint>>> {
-    let mut blocks = Blocks::default();
+pub(super) fn prints(mut source: impl Read) -> io::Result<(Vec<Fingerprint>, Vec<Fingerprint>)> {
+    let mut survey = Survey::default();
     let mut buffer = vec![0; 128 << 10];
     loop {
         match source.read(&mut buffer) {
-            Ok(0) => return Ok(blocks.end()),
-            Ok(count) => blocks.take(buffer.get(..count).unwrap_or_default()),
+            Ok(0) => break,
+            Ok(count) => survey.take(buffer.get(..count).unwrap_or_default()),
             Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
             Err(err) => return Err(err),
         }
     }
+    let (blocks, chunks) = survey.end();
+    Ok((
+        blocks.into_iter().flatten().collect(),
+        chunks.into_iter().filter_map(|chunk| chunk.print).collect(),
+    ))
 }
+
+/// Bytes in pieces of any size, taken as blocks and as chunks.
+#[derive(Default)]
+struct Survey {
+    /// The first bytes.
+    start: Vec<u8>,
+    blocks: Blocks,
+    chunker: Chunker,
+    chunks: Vec<Chunk>,
+}
+
+impl Survey {
+    fn take(&mut self, bytes: &[u8]) {
+        let missing = SQUASHFS.len().saturating_sub(self.start.len());
+        self.start.extend(bytes.iter().take(missing));
+        self.blocks.take(bytes);
+        self.chunker.take(bytes, |chunk| self.chunks.push(chunk));
+    }
+
+    /// Whether it begins as a file system that packs its files without gaps.
+    fn is_packed(&self) -> bool {
+        self.start == SQUASHFS
+    }
+
+    fn end(mut self) -> (Vec<Option<Fingerprint>>, Vec<Chunk>) {
+        self.chunks.extend(self.chunker.end());
+        (self.blocks.end(), self.chunks)
+    }
+}
+
+/// What a squashfs begins with.
+const SQUASHFS: &[u8] = b"hsqs";
 
 /// Bytes in pieces of any size, taken as blocks.
 #[derive(Default)]

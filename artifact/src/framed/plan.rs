@@ -1,13 +1,8 @@
-//! What is left to fetch. Pure.
-
-use std::ops::Range;
+//! Where every block of a section is to be had from. Pure.
 
 use super::bits::Bits;
-use super::section::{Frame, Section};
-
-/// Up to how many bytes that are not wanted are fetched instead of making one more request: what a request costs in
-/// bytes, and in time on a line where the answer takes a tenth of a second.
-pub const COALESCE: u64 = 4 << 10;
+use super::section::Blocks;
+use super::wanted::Wanted;
 
 /// Where the content of a block is to be had from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,23 +41,13 @@ impl Place {
 pub struct Plan {
     /// For each block that is not zero.
     from: Vec<Place>,
-    /// The frames to fetch.
-    wanted: Bits,
+    wanted: Wanted,
     /// The blocks that are in place.
     right: Bits,
 }
 
-/// Frames that are fetched at once. Some between them may not be wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Run {
-    /// Which frames of the section.
-    pub frames: Range<usize>,
-    /// Their bytes, from the beginning of the section's first frame on.
-    pub bytes: Range<u64>,
-}
-
 impl Plan {
-    pub(super) fn new(from: Vec<Place>, wanted: Bits, right: Bits) -> Self {
+    pub(super) fn new(from: Vec<Place>, wanted: Wanted, right: Bits) -> Self {
         Self {
             from,
             wanted,
@@ -72,8 +57,8 @@ impl Plan {
 
     /// Whether a block of the image stands in the passive slot already.
     #[must_use]
-    pub fn is_right(&self, section: &Section, block: u64) -> bool {
-        let place = block.saturating_sub(section.first);
+    pub fn is_right(&self, blocks: &Blocks, block: u64) -> bool {
+        let place = block.saturating_sub(blocks.first);
         usize::try_from(place).is_ok_and(|place| self.right.contains(place))
     }
 
@@ -85,57 +70,21 @@ impl Plan {
 
     /// Where a block that is not zero is to be had from.
     #[must_use]
-    pub fn place(&self, section: &Section, block: u64) -> Place {
-        let place = section
+    pub fn place(&self, blocks: &Blocks, block: u64) -> Place {
+        let place = blocks
             .number(block)
             .and_then(|number| self.from.get(number));
         place.copied().unwrap_or(Place::NOWHERE)
     }
 
-    /// Whether a frame has to be fetched.
+    /// The frames to fetch.
     #[must_use]
-    pub fn wants(&self, frame: usize) -> bool {
-        self.wanted.contains(frame)
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
     }
 
-    /// What to fetch at once from frame `frame` on, whose first byte is `byte`: to the last wanted frame before a gap of
-    /// more than `gap` bytes that are not wanted. `None` if no more is wanted.
-    #[must_use]
-    pub fn run(&self, section: &Section, mut frame: usize, mut byte: u64, gap: u64) -> Option<Run> {
-        let mut run: Option<Run> = None;
-        while let Some(Frame { length, .. }) = section.frames.get(frame) {
-            let (next, end) = (
-                frame.saturating_add(1),
-                byte.saturating_add((*length).into()),
-            );
-            match &mut run {
-                None if self.wants(frame) => {
-                    run = Some(Run {
-                        frames: frame..next,
-                        bytes: byte..end,
-                    });
-                }
-                Some(run) if self.wants(frame) => {
-                    run.frames.end = next;
-                    run.bytes.end = end;
-                }
-                Some(run) if end.saturating_sub(run.bytes.end) > gap => break,
-                Some(_) | None => {}
-            }
-            (frame, byte) = (next, end);
-        }
-        run
-    }
-
-    /// All that is to be fetched, in order.
-    pub fn runs<'a>(&'a self, section: &'a Section, gap: u64) -> impl Iterator<Item = Run> + 'a {
-        let mut place = Some((0, 0));
-        std::iter::from_fn(move || {
-            let (frame, byte) = place?;
-            let run = self.run(section, frame, byte, gap);
-            place = run.as_ref().map(|run| (run.frames.end, run.bytes.end));
-            run
-        })
+    pub(super) fn into_wanted(self) -> Wanted {
+        self.wanted
     }
 }
 
@@ -148,8 +97,9 @@ impl Plan {
 mod tests {
     use super::*;
     use crate::Digest;
+    use crate::framed::prints::{Prints, Width};
     use crate::framed::search::Search;
-    use crate::framed::section::Frame;
+    use crate::framed::section::{Division, Frame, Section};
     use crate::framed::{BLOCK, Fingerprint};
 
     fn print(letter: char) -> Option<Fingerprint> {
@@ -165,21 +115,27 @@ mod tests {
                 data.insert(place);
             }
         }
+        let width = Width::new(4).unwrap();
+        let prints = Prints::new(text.chars().filter_map(print), width);
         Section {
             image_size: (first + text.len() as u64) * BLOCK as u64,
             image_sha256: Digest::of(b""),
-            first,
             frames: (0..text.len())
                 .step_by(frame.into())
                 .map(|_| Frame {
-                    blocks: frame,
+                    units: frame,
                     length: 100,
                 })
                 .collect(),
-            ranks: data.ranks(),
-            data,
-            prints: text.chars().filter_map(print).collect(),
+            division: Division::Blocks(Blocks::new(first, data, prints)),
             next: None,
+        }
+    }
+
+    fn blocks(section: &Section) -> &Blocks {
+        match section.division() {
+            Division::Blocks(blocks) => blocks,
+            Division::Chunks(_) => panic!("these are blocks"),
         }
     }
 
@@ -193,7 +149,7 @@ mod tests {
     #[track_caller]
     fn check_from(first: usize, image: &str, running: &str, passive: &str, expected: &str) {
         let section = section(image, first as u64, 1);
-        let mut search = Search::new(&section);
+        let mut search = Search::new(&section, blocks(&section));
         for (block, letter) in running.chars().enumerate() {
             if let Some(print) = print(letter) {
                 search.running(block.try_into().unwrap(), print);
@@ -209,8 +165,8 @@ mod tests {
         let mut done = String::new();
         for (place, letter) in image.chars().enumerate() {
             let block = (first + place) as u64;
-            let from = plan.place(&section, block);
-            let (found, what) = if plan.is_right(&section, block) {
+            let from = plan.place(blocks(&section), block);
+            let (found, what) = if plan.is_right(blocks(&section), block) {
                 (slot[first + place], '=')
             } else if letter == '.' {
                 ('.', '0')
@@ -222,7 +178,11 @@ mod tests {
                 (letter, 'f')
             };
             assert_eq!(found, letter, "{image} block {place}");
-            assert_eq!(plan.wants(place), what == 'f', "{image} block {place}");
+            assert_eq!(
+                plan.wanted().wants(place),
+                what == 'f',
+                "{image} block {place}"
+            );
             slot[first + place] = letter;
             done.push(what);
         }
@@ -274,12 +234,12 @@ mod tests {
             (".bcdefgh", 1000, vec![0..1]),
         ] {
             let section = section("abcdefgh", 0, 1);
-            let mut search = Search::new(&section);
+            let mut search = Search::new(&section, blocks(&section));
             for (block, letter) in passive.chars().enumerate() {
                 search.passive(block.try_into().unwrap(), print(letter));
             }
             let plan = search.plan();
-            let runs: Vec<_> = plan.runs(&section, gap).collect();
+            let runs: Vec<_> = plan.wanted().runs(&section, gap).collect();
             let frames: Vec<_> = runs.iter().map(|run| run.frames.clone()).collect();
             assert_eq!(frames, expected, "{passive} {gap}");
             for run in runs {

@@ -1,7 +1,8 @@
 //! Decompressing one frame.
 
-use super::block::{BLOCK, Fingerprint};
-use super::section::Frame;
+use std::ops::Range;
+
+use super::cut::MAX_FRAME;
 use crate::error::Error;
 
 /// Decompresses frames, one at a time, into memory that it keeps.
@@ -20,38 +21,37 @@ impl Unpacker {
         })
     }
 
-    /// Decompresses `bytes`, which must be `frame` and nothing else.
+    /// Decompresses `bytes`, which must be one frame of `size` bytes and nothing else.
     ///
     /// # Errors
     /// [`Error::Decompress`] or [`Error::Malformed`] if they are not.
-    pub fn unpack(&mut self, bytes: &[u8], frame: Frame) -> Result<(), Error> {
-        let size = usize::from(frame.blocks).saturating_mul(BLOCK);
+    pub fn unpack(&mut self, bytes: &[u8], size: u64) -> Result<(), Error> {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        if size > MAX_SIZE {
+            return Err(Error::malformed(NAME, "is larger than one may be"));
+        }
         self.content.clear();
-        self.content.reserve(size);
+        self.content.reserve_exact(size);
         self.decompressor
             .decompress_to_buffer(bytes, &mut self.content)
             .map_err(fault)?;
         if self.content.len() != size {
             return Err(Error::malformed(
                 NAME,
-                "does not hold as many blocks as the index says",
+                "does not hold as much as the index says",
             ));
         }
         Ok(())
     }
 
-    /// Block `number` of the frame.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`] if it is not what `print` tells.
-    pub fn block(&self, number: usize, print: Fingerprint) -> Result<&[u8], Error> {
-        self.content
-            .chunks_exact(BLOCK)
-            .nth(number)
-            .filter(|block| Fingerprint::of(block) == Some(print))
-            .ok_or_else(|| Error::malformed(NAME, "does not hold what the index says"))
+    /// These bytes of the frame.
+    #[must_use]
+    pub fn content(&self, bytes: Range<usize>) -> &[u8] {
+        self.content.get(bytes).unwrap_or_default()
     }
 }
+
+const MAX_SIZE: usize = MAX_FRAME as usize;
 
 const NAME: &str = "a frame of the payload";
 

@@ -8,6 +8,7 @@ use clap::{
     ArgAction, ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
 };
 use tandem_artifact::Compressor;
+use tandem_artifact::framed::Index;
 
 /// A whole command line.
 pub(crate) struct Command {
@@ -175,6 +176,10 @@ pub(crate) struct WriteRootfsImage {
     /// The artifact or the image that most devices have: frames end where it differs
     #[arg(long, value_name = "FILE", requires = "framed")]
     pub(crate) previous: Option<PathBuf>,
+
+    /// How the image is divided: auto (default), fixed blocks, or where the content says, for squashfs
+    #[arg(long, value_name = "auto|fixed|content", value_parser = index_kind, requires = "framed")]
+    pub(crate) index: Option<Index>,
 
     /// A state script; its name says when it runs; repeatable
     #[arg(short, long, value_name = "FILE")]
@@ -441,6 +446,10 @@ pub(crate) struct Reframe {
     #[arg(long, value_name = "FILE")]
     pub(crate) previous: Option<PathBuf>,
 
+    /// How the image is divided: auto (default), fixed blocks, or where the content says, for squashfs
+    #[arg(long, value_name = "auto|fixed|content", value_parser = index_kind)]
+    pub(crate) index: Option<Index>,
+
     /// zstd_fastest, zstd_fast, zstd_better or zstd_best (default)
     #[arg(long, value_name = "NAME")]
     pub(crate) compression: Option<Compressor>,
@@ -467,7 +476,7 @@ pub(crate) struct Delta {
     #[arg(long, value_name = "BYTES")]
     pub(crate) budget: Option<u64>,
 
-    /// All ways of framing, for an artifact that is framed too; takes as long as writing it thrice
+    /// All ways of framing, for an artifact that is framed too; takes as long as writing it six times
     #[arg(long)]
     pub(crate) all: bool,
 
@@ -515,6 +524,14 @@ impl std::str::FromStr for KeyValue {
             value: value.to_owned(),
         })
     }
+}
+
+fn index_kind(text: &str) -> Result<Index, String> {
+    let found = Index::ALL.into_iter().find(|(name, _)| *name == text);
+    found.map(|(_, index)| index).ok_or_else(|| {
+        let names = Index::ALL.map(|(name, _)| name);
+        format!("not one of {}", names.join(", "))
+    })
 }
 
 fn only_3(text: &str) -> Result<(), &'static str> {

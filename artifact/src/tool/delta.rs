@@ -6,7 +6,9 @@ use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
-use tandem_artifact::framed::{self as library, BLOCK, Cost, Hint, HintUse, Image, Layout};
+use tandem_artifact::framed::{
+    self as library, Cost, Hint, HintUse, Image, Index, Layout, UNIFORM,
+};
 use tandem_artifact::{Artifact, FileName, Verification};
 
 use crate::cli::{Command, Delta, Usage};
@@ -37,8 +39,8 @@ struct Row {
     size: u64,
 }
 
-/// The sizes of frames that are tried, blocks.
-const UNIFORM: [u16; 3] = [4, 16, 64];
+/// The sizes of frames that are tried, bytes.
+const SIZES: [u32; 3] = [UNIFORM, 64 << 10, 256 << 10];
 
 pub(crate) fn run(delta: &Delta, command: &Command) -> anyhow::Result<()> {
     let progress = Progress::new("reading", None, command.quiet);
@@ -112,9 +114,12 @@ fn every_way(
         progress.next("framing", Some(size.saturating_mul(2)));
         let image = Image::survey(name.clone(), progress.watch(&file))?;
         let built = layout.build(image, framed::scratch(Path::new("-"))?)?;
-        let framing = framing.unwrap_or_else(|| match built.hint() {
-            HintUse::None | HintUse::Followed => "cut where OLD differs".to_owned(),
-            HintUse::TooFar | HintUse::NoHelp => "OLD as a hint, which is no help".to_owned(),
+        let framing = framing.unwrap_or_else(|| {
+            let how = match built.hint() {
+                HintUse::None | HintUse::Followed => "cut where OLD differs",
+                HintUse::TooFar | HintUse::NoHelp => "OLD as a hint, which is no help",
+            };
+            format!("{}{how}", kind(layout.index))
         });
         rows.push(Row {
             framing,
@@ -123,23 +128,35 @@ fn every_way(
         });
         Ok(())
     };
-    for uniform in UNIFORM {
-        let kib = usize::from(uniform).saturating_mul(BLOCK) >> 10;
-        let layout = Layout {
-            uniform,
-            ..Layout::default()
-        };
-        row(Some(format!("frames of {kib} KiB")), layout)?;
-    }
     let hint = Some(old);
-    row(
-        None,
-        Layout {
-            hint,
-            ..Layout::default()
-        },
-    )?;
+    for (index, sizes) in [(Index::Fixed, &SIZES[..]), (Index::Content, &SIZES[..1])] {
+        for uniform in sizes.iter().copied() {
+            let framing = format!("{}frames of {} KiB", kind(index), uniform >> 10);
+            let layout = Layout {
+                index,
+                uniform,
+                ..Layout::default()
+            };
+            row(Some(framing), layout)?;
+        }
+        row(
+            None,
+            Layout {
+                index,
+                hint,
+                ..Layout::default()
+            },
+        )?;
+    }
     Ok(rows)
+}
+
+/// How the image is divided, unless as usual.
+fn kind(index: Index) -> &'static str {
+    match index {
+        Index::Content => "content: ",
+        Index::Fixed | Index::Auto => "",
+    }
 }
 
 fn print(rows: &[Row]) -> io::Result<()> {
@@ -150,7 +167,7 @@ fn print(rows: &[Row]) -> io::Result<()> {
     let [framing, fetched, frames, index, requests, artifact] = heads;
     writeln!(
         out,
-        "{framing:32} {fetched:>12} {frames:>12} {index:>10} {requests:>9} {artifact:>12}"
+        "{framing:40} {fetched:>12} {frames:>12} {index:>10} {requests:>9} {artifact:>12}"
     )?;
     for Row {
         framing,
@@ -160,7 +177,7 @@ fn print(rows: &[Row]) -> io::Result<()> {
     {
         writeln!(
             out,
-            "{framing:32} {:>12} {:>12} {:>10} {:>9} {size:>12}",
+            "{framing:40} {:>12} {:>12} {:>10} {:>9} {size:>12}",
             cost.bytes(),
             cost.frames,
             cost.index,

@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
-use tandem_artifact::framed::{BLOCK, Built, Hint, HintUse, UNIFORM_BLOCKS};
+use tandem_artifact::framed::{Built, Hint, HintUse, UNIFORM};
 use tandem_artifact::{Artifact, Verification};
 
 use crate::cli::{Command, Usage};
@@ -97,7 +97,7 @@ pub(crate) fn tell<S>(
         return Ok(());
     }
     let previous = previous.unwrap_or_else(|| Path::new("")).display();
-    let kib = usize::from(UNIFORM_BLOCKS).saturating_mul(BLOCK) >> 10;
+    let kib = UNIFORM >> 10;
     writeln!(
         io::stderr(),
         "tandem-artifact: {previous} is no help, {why}: cutting frames of {kib} KiB"

@@ -30,6 +30,7 @@ pub(crate) fn run(reframe: &Reframe, command: &Command) -> anyhow::Result<()> {
     let layout = Layout {
         compressor: command.frame_compressor(reframe.compression),
         hint: previous.as_ref(),
+        index: reframe.index.unwrap_or_default(),
         ..Layout::default()
     };
     let output = Output::create(&target)?;

@@ -75,6 +75,7 @@ fn framed_image(
     let layout = Layout {
         compressor: command.frame_compressor(common.compression),
         hint: previous.as_ref(),
+        index: options.index.unwrap_or_default(),
         ..Layout::default()
     };
     let payload = layout.build(image, framed::scratch(path)?)?;

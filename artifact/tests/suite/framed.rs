@@ -5,8 +5,8 @@ use std::io::{Cursor, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use tandem_artifact::framed::{
-    BLOCK, Built, Cost, FramedWriter, Hint, HintUse, Image, Layout, Section, Unpacker, reframe,
-    sections,
+    BLOCK, Built, Cost, Division, FramedWriter, Hint, HintUse, Image, Index, Layout, Section,
+    Unpacker, reframe, sections,
 };
 use tandem_artifact::{
     Artifact, Compressor, Content, Draft, Error, FileName, PublicKey, Verification, Writer,
@@ -50,11 +50,16 @@ fn draft() -> Draft {
 }
 
 fn build(image: &[u8], hint: Option<&[u8]>) -> Built<Cursor<Vec<u8>>> {
+    build_as(Index::Auto, image, hint)
+}
+
+fn build_as(index: Index, image: &[u8], hint: Option<&[u8]>) -> Built<Cursor<Vec<u8>>> {
     let name = FileName::parse("rootfs.ext4").unwrap();
     let image = Image::survey(name, Cursor::new(image)).unwrap();
     let hint = hint.map(|hint| Hint::read(hint).unwrap());
     let layout = Layout {
         hint: hint.as_ref(),
+        index,
         ..Layout::default()
     };
     layout.build(image, Cursor::new(Vec::new())).unwrap()
@@ -123,27 +128,130 @@ fn the_index_says_where_every_block_is() {
         .unwrap()
         .unwrap();
     let sections = index(&artifact).unwrap();
+    let Division::Blocks(blocks) = sections[0].division() else {
+        panic!("these are blocks");
+    };
     let mut unpacker = Unpacker::new().unwrap();
     let mut at = framed.index.frames_at() as usize;
     let mut block = 0;
     for frame in sections[0].frames() {
         let end = at + frame.length as usize;
-        unpacker.unpack(&artifact[at..end], *frame).unwrap();
-        for number in 0..frame.blocks {
+        let size = usize::from(frame.units) * BLOCK;
+        unpacker.unpack(&artifact[at..end], size as u64).unwrap();
+        assert!(unpacker.content(0..size) == &image[block * BLOCK..][..size]);
+        for _ in 0..frame.units {
             let expected = &image[block * BLOCK..][..BLOCK];
-            if let Some(print) = sections[0].print(block as u64) {
-                let found = unpacker.block(number.into(), print).unwrap();
-                assert!(found == expected, "block {block}");
+            if blocks.print(block as u64).is_some() {
+                assert!(blocks.is(block as u64, expected), "block {block}");
+                assert!(!blocks.is(block as u64, &[7; BLOCK]), "block {block}");
             } else {
                 assert!(expected.iter().all(|byte| *byte == 0), "block {block}");
             }
             block += 1;
         }
         // Nothing else unpacks.
-        assert!(unpacker.unpack(&artifact[at..end - 1], *frame).is_err());
+        assert!(
+            unpacker
+                .unpack(&artifact[at..end - 1], size as u64)
+                .is_err()
+        );
+        assert!(
+            unpacker
+                .unpack(&artifact[at..end], size as u64 - 1)
+                .is_err()
+        );
         at = end;
     }
     assert_eq!(block * BLOCK, image.len());
+}
+
+/// Bytes that do not get smaller.
+fn noise(len: usize, mut state: u64) -> Vec<u8> {
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+/// Two images of the same packed files, but that one file in front has grown.
+fn packed() -> (Vec<u8>, Vec<u8>) {
+    let (start, rest) = (noise(50_000, 1), noise(1_000_000, 2));
+    let image = |more: &[u8]| {
+        let mut image = [&b"hsqs"[..], &start, more, &rest].concat();
+        image.resize(image.len().next_multiple_of(BLOCK), 0);
+        image
+    };
+    (image(&[]), image(&noise(123, 3)))
+}
+
+#[test]
+fn an_image_of_packed_files_is_divided_where_its_content_says() {
+    let (old, new) = packed();
+    let is_content = |built: &Built<_>| {
+        let mut sections = built.sections().iter();
+        sections.all(|section| matches!(section.division(), Division::Chunks(_)))
+    };
+    // By the beginning of a squashfs, and by what the hint has of it.
+    assert!(is_content(&build(&new, None)));
+    let (mut old, mut new) = (old, new);
+    (old[0], new[0]) = (b'X', b'X');
+    assert!(!is_content(&build(&new, None)));
+    let hint = Hint::read(&*old).unwrap();
+    let fetched = |built: &Built<_>| Cost::of(built.sections(), &hint).bytes();
+    let hinted = build(&new, Some(&old));
+    assert!(is_content(&hinted));
+    assert_eq!(hinted.hint(), HintUse::Followed);
+    let fixed = build_as(Index::Fixed, &new, Some(&old));
+    let plain = build_as(Index::Content, &new, None);
+    assert!(!is_content(&fixed) && is_content(&plain));
+    assert!(fetched(&fixed) > 900_000, "{}", fetched(&fixed));
+    assert!(fetched(&plain) < 100_000, "{}", fetched(&plain));
+    assert!(fetched(&hinted) <= fetched(&plain), "{}", fetched(&hinted));
+    // Where both find the same, blocks.
+    let letters = image(&letters(200, 300));
+    assert!(!is_content(&build(&letters, Some(&letters[..200 * BLOCK]))));
+}
+
+#[test]
+fn the_index_says_where_every_chunk_is() {
+    let (old, new) = packed();
+    let built = build_as(Index::Content, &new, Some(&old));
+    let mut artifact = Vec::new();
+    let writer = FramedWriter::new(&draft(), built, None).unwrap();
+    writer.write(&mut artifact).unwrap();
+    assert!(read(&artifact, false).unwrap() == new);
+    let framed = Artifact::open(&*artifact, &Verification::off())
+        .unwrap()
+        .framed();
+    let mut at = framed.unwrap().unwrap().index.frames_at() as usize;
+    let sections = index(&artifact).unwrap();
+    let Division::Chunks(chunks) = sections[0].division() else {
+        panic!("these are chunks");
+    };
+    let mut unpacker = Unpacker::new().unwrap();
+    let mut number = 0;
+    for frame in sections[0].frames() {
+        let end = at + frame.length as usize;
+        let units = number..number + usize::from(frame.units);
+        let first = chunks.place(number).unwrap().start as usize;
+        unpacker
+            .unpack(&artifact[at..end], sections[0].size(units.clone()))
+            .unwrap();
+        for chunk in units {
+            let place = chunks.place(chunk).unwrap();
+            let place = place.start as usize..place.end as usize;
+            assert!(chunks.is(chunk, &new[place.clone()]), "chunk {chunk}");
+            let content = unpacker.content(place.start - first..place.end - first);
+            assert!(content == &new[place], "chunk {chunk}");
+        }
+        number += usize::from(frame.units);
+        at = end;
+    }
+    assert_eq!(number, chunks.count());
+    assert_eq!(chunks.range().end as usize, new.len());
 }
 
 #[test]
@@ -277,7 +385,7 @@ fn reframing_needs_no_key_and_keeps_the_signature() {
         };
         // The manifest names the payload file too, but not so.
         assert!(artifact[..payload(&artifact)] == reframed[..payload(&reframed)]);
-        assert_eq!(index(&reframed).unwrap()[0].blocks(), 0..100);
+        assert_eq!(index(&reframed).unwrap()[0].range(), 0..100 * BLOCK as u64);
     }
 }
 
@@ -323,7 +431,7 @@ fn a_payload_that_only_begins_as_a_framed_one_is_read_as_a_whole() {
         // Another magic, another skippable frame, another version.
         (at, b'X'),
         (at - 8, 0x50),
-        (at + 8, 2),
+        (at + 8, 3),
     ] {
         let mut changed = artifact.clone();
         changed[place] = value;
@@ -406,7 +514,8 @@ fn delta_tells_what_is_fetched_and_holds_a_budget() {
         0,
         "cut where OLD differs",
     );
-    assert_eq!(text.lines().count(), 5, "{text}");
+    assert!(text.contains("content: cut where OLD differs"), "{text}");
+    assert_eq!(text.lines().count(), 7, "{text}");
     let delta = ["delta", "old.ext4", "new.mender", "--budget"];
     says(
         folder.path(),

@@ -12,6 +12,7 @@
 )]
 
 mod manners;
+mod packed;
 mod site;
 
 use std::fs::{self, File};
@@ -19,6 +20,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 
+use tandem_artifact::Digest;
 use tandem_artifact::framed::{BLOCK, sections};
 use tandem_e2e::faulty::{Fault, FaultyServer, Request};
 use tandem_e2e::program;
@@ -74,6 +76,31 @@ fn a_file_is_installed_in_the_same_way() {
     site.tandem(&["rollback"]);
     let log = site.installed(&site.install(artifact.to_str().unwrap()));
     assert!(log.contains("fetching 0 of"), "{log}");
+}
+
+#[test]
+fn the_image_that_runs_is_not_fetched_once_more() {
+    let mut image = noise(BLOCKS * BLOCK);
+    image[300 * BLOCK..600 * BLOCK].fill(0);
+    for (changes, words) in [(false, "fetching nothing"), (true, "fetching ")] {
+        let site = Site::with(&image, &image, &["--framed"]);
+        let provides = format!("rootfs-image.checksum:{}", Digest::of(&image));
+        let words_of = "-q write bootstrap-artifact -t board -n release-1 -o first.mender -p";
+        let args: Vec<&str> = words_of.split(' ').chain([&*provides]).collect();
+        site.tool(&args);
+        let bootstrap = site.device.path("data/bootstrap.mender");
+        fs::copy(site.path("first.mender"), bootstrap).unwrap();
+        if changes {
+            // The record says so, but somebody has written to it.
+            let part = File::options().write(true).open(site.device.part(2));
+            part.unwrap().write_all_at(b"x", 5000).unwrap();
+        }
+        let server = site.serve(nothing);
+        let log = site.installed(&site.install(&server.url("a.mender")));
+        assert!(log.contains(words), "{log}");
+        assert_eq!(log.contains("fetching nothing"), !changes, "{log}");
+        assert_eq!(fetched(&server) > 0, changes, "{log}");
+    }
 }
 
 #[test]
@@ -245,7 +272,8 @@ fn a_running_root_part_that_changes_is_only_a_bad_seed() {
 
 #[test]
 fn an_index_that_lies_costs_at_most_a_whole_download() {
-    let place = |index: &[u8], from_end: usize| index.len() - 8 * from_end;
+    // Fingerprints are as long as it says at 11.
+    let place = |index: &[u8], from_end: usize| index.len() - usize::from(index[11]) * from_end;
     // The index of a reframed artifact is not signed, so that it can lie.
     let site = || {
         let site = Site::new(&["--compression", "zstd_fast"]);
@@ -268,19 +296,18 @@ fn an_index_that_lies_costs_at_most_a_whole_download() {
         let (all, size) = (fetched(&server), site.size());
         assert!(all <= size + size / 10, "{all} of {size}: {log}");
     }
-    let data = (BLOCKS - ZERO) * 8;
     check(&site(), whole, |index| index[8] = 9);
     check(&site(), whole, |index| index[60..72].fill(0xff));
     check(&site(), whole, |index| index[104..110].fill(0xff));
     // Fingerprints of nothing: everything is fetched, and is not what was said.
     check(&site(), whole, |index| {
-        let start = index.len() - data;
+        let start = place(index, BLOCKS - ZERO);
         index[start..].fill(0x55);
     });
     // Two blocks that the device has are said to stand in each other's place.
     check(&site(), "not what was signed for", |index| {
         let (one, other) = (place(index, 20), place(index, 10));
-        for byte in 0..8 {
+        for byte in 0..usize::from(index[11]) {
             index.swap(one + byte, other + byte);
         }
     });
@@ -370,8 +397,8 @@ fn the_index_is_small() {
     let file = File::open(site.path("www/a.mender")).unwrap();
     let sections = sections(file, &framed).unwrap();
     assert_eq!(sections.len(), 1);
-    // Eight bytes for each block that is not zero, and a few for each frame.
+    // Five bytes for each block that is not zero in an image of this size, and a few for each frame.
     let blocks = (BLOCKS - ZERO) as u32;
     let frames = sections[0].frames().len() as u32;
-    assert!(framed.index.length <= 104 + 8 * blocks + 5 * frames + 20);
+    assert!(framed.index.length <= 104 + 5 * blocks + 5 * frames + 20);
 }

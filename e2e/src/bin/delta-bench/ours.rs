@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use tandem_artifact::{Digest, ROOTFS_CHECKSUM};
 use tandem_e2e::faulty::certificate;
 use tandem_e2e::{Device, Setup, program};
 use tempfile::TempDir;
@@ -58,12 +59,26 @@ pub(crate) fn artifact(folder: &Path, name: &str, new: &Path, form: Form) -> Res
     Ok(made)
 }
 
-/// Installs `artifact`, which has `new` in it, on a device that runs `old`.
+/// What makes a device know that it runs `image`, in `folder`.
+pub(crate) fn bootstrap(folder: &Path, image: &Path) -> Result<PathBuf> {
+    let made = folder.join("bootstrap.mender");
+    let sum = Digest::of(&fs::read(image)?);
+    let mut write = Command::new(program("tandem-artifact")?);
+    write
+        .args(["-q", "write", "bootstrap-artifact", "-t", "board", "-n"])
+        .args(["release-1", "-p", &format!("{ROOTFS_CHECKSUM}:{sum}"), "-o"])
+        .arg(&made);
+    ensure!(write.status()?.success(), "{write:?} failed");
+    Ok(made)
+}
+
+/// Installs `artifact`, which has `new` in it, on a device that runs `old`, and knows of it what `bootstrap` says.
 pub(crate) fn install(
     tandem: &Path,
     old: &Path,
     new: &Path,
     artifact: &Path,
+    bootstrap: Option<&Path>,
     work: &TempDir,
 ) -> Result<Done> {
     let dir = tempfile::tempdir_in(work)?;
@@ -86,7 +101,7 @@ pub(crate) fn install(
             "allow_unsigned = true\nserver_certificate = \"{}\"",
             path("server.crt").display()
         ),
-        bootstrap: None,
+        bootstrap: bootstrap.map(Path::to_owned),
     };
     let device = Device::create(&path("device"), &setup)?;
     let running = File::options().write(true).open(device.part(2))?;

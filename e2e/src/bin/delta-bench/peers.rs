@@ -49,9 +49,11 @@ fn tandem_e2e_has(program: &str) -> bool {
 
 /// All of the image in one stream of `zstd -19`, made once and kept.
 pub(crate) fn stream(image: &Path) -> Result<u64> {
-    let stream = image.with_extension("zst");
+    // Beside the image, whose ending says which file system it is.
+    let beside = |ending: &str| PathBuf::from(format!("{}.{ending}", image.display()));
+    let stream = beside("zst");
     if !stream.exists() {
-        let part = image.with_extension("zst.part");
+        let part = beside("part");
         run(Command::new("zstd")
             .args(["-q", "-f", "-19", "--single-thread", "-o"])
             .args([&part, image]))?;
