@@ -48,7 +48,7 @@ fi
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 # Stripped as packages are, and hardly compressed: how well that works is no question here.
 mkdir -p "$work/programs"
-for program in tandem tandem-server tandem-artifact tandem-image fw_printenv fw_setenv; do
+for program in tandem tandem-server tandem-artifact tandem-image virtual-device fw_printenv fw_setenv; do
     strip -o "$work/programs/$program" "$programs/$program"
 done
 programs=$work/programs
@@ -83,7 +83,7 @@ for name in "${names[@]}"; do
     expect "$name is installed" [ "$(known '${db:Status-Status} ${Version}' "$name")" = "installed $version" ]
 done
 expect "what is installed is what was packaged" [ -z "$(inside dpkg --verify "${names[@]}")" ]
-for program in tandem tandem-server tandem-artifact tandem-image fw_printenv fw_setenv; do
+for program in tandem tandem-server tandem-artifact tandem-image virtual-device fw_printenv fw_setenv; do
     [[ $(inside "$program" --version) == *"$version" ]] || fail "$program --version does not say $version"
 done
 expect "libubootenv-tool gave way" [ "$(known '${db:Status-Status}' libubootenv-tool)" != installed ]
