@@ -49,11 +49,8 @@ left_out+=(
     every_end_but_0_and_21_is_a_failure the_ending_tells_code_and_signal
     nothing_is_left_behind
 )
-# And in namespaces of one's own nobody may raise a lowered priority, and there is nobody but root.
-left_out+=(
-    a_thread_and_those_it_starts_step_back_until_it_is_over
-    the_application_may_be_another_user
-)
+# And in namespaces of one's own nobody may raise a lowered priority.
+left_out+=(a_thread_and_those_it_starts_step_back_until_it_is_over)
 
 # Runs a command where programs for target $1 can be started as any other.
 with_programs_of() {
