@@ -15,7 +15,10 @@ architecture=$(dpkg --print-architecture)
 # What packages of ours depend on, what they replace, and what their tests look with; so nothing is
 # fetched later.
 parts=(adduser systemd init-system-helpers libubootenv-tool u-boot-tools dosfstools e2fsprogs fdisk mtools
-    bash-completion zsh fish)
+    bash-completion zsh fish openssl)
+# Whatever is committed meanwhile: the same input.
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+export SOURCE_DATE_EPOCH
 
 fail() { printf 'packages: %s\n' "$*" >&2; exit 1; }
 expect() {
@@ -48,7 +51,7 @@ fi
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 # Stripped as packages are, and hardly compressed: how well that works is no question here.
 mkdir -p "$work/programs"
-for program in tandem tandem-server tandem-artifact tandem-image fw_printenv fw_setenv; do
+for program in tandem tandem-server tandem-artifact tandem-image virtual-device fw_printenv fw_setenv; do
     strip -o "$work/programs/$program" "$programs/$program"
 done
 programs=$work/programs
@@ -83,7 +86,7 @@ for name in "${names[@]}"; do
     expect "$name is installed" [ "$(known '${db:Status-Status} ${Version}' "$name")" = "installed $version" ]
 done
 expect "what is installed is what was packaged" [ -z "$(inside dpkg --verify "${names[@]}")" ]
-for program in tandem tandem-server tandem-artifact tandem-image fw_printenv fw_setenv; do
+for program in tandem tandem-server tandem-artifact tandem-image virtual-device fw_printenv fw_setenv; do
     [[ $(inside "$program" --version) == *"$version" ]] || fail "$program --version does not say $version"
 done
 expect "libubootenv-tool gave way" [ "$(known '${db:Status-Status}' libubootenv-tool)" != installed ]
@@ -118,6 +121,17 @@ grep -q 'listening' "$work/server.log" || listens=false
 kill "$server" 2> /dev/null || true
 wait "$server" || true
 $listens || fail "the server does not start: $(cat "$work/server.log")"
+
+# What somebody new does: the first update, by the book, with what is installed and nothing else.
+{
+    echo 'set -e; cd /tmp'
+    sed -n '/^```sh$/,/^```$/{/^```/!p}' mini-server/docs/src/first-update.md
+    echo 'kill %1 %2; cd /tmp; rm -rf first-update'
+} > "$root/root/first-update"
+from=$SECONDS
+inside bash /root/first-update > "$work/first-update.log" 2>&1 || fail "the first update fails: $(cat "$work/first-update.log")"
+rm "$root/root/first-update"
+printf 'the first update, by the book: %d s\n' $((SECONDS - from))
 
 # Completion, in all three shells, of verbs, options and what is below a verb.
 completes() {

@@ -11,8 +11,8 @@
 # What is released is the last commit, and it must be what lies here. The same commit, made by the same
 # compilers, makes the same bytes; of the container its layer, for buildah notes a name of its own beside it.
 #
-# The server, the artifact tool and the image tool are made for amd64 and arm64; the programs of devices
-# for all.
+# The server, the artifact tool, the image tool and the virtual device are made for amd64 and arm64; the
+# programs of devices for all.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=e2e/targets.sh
@@ -61,8 +61,8 @@ for target in "${targets[@]}"; do
         amd64 | arm64)
             RUSTFLAGS="${static_flags[*]}" cargo build --quiet --release --target "$target" \
                 -p tandem-artifact -p tandem-server -p tandem-e2e \
-                --bin tandem-artifact --bin tandem-server --bin tandem-image
-            cp target/"$target"/release/tandem-{artifact,server,image} "$programs/"
+                --bin tandem-artifact --bin tandem-server --bin tandem-image --bin virtual-device
+            cp target/"$target"/release/{tandem-{artifact,server,image},virtual-device} "$programs/"
             crates+=(artifact mini-server e2e)
             ;;
     esac

@@ -13,4 +13,4 @@ if ! cmp -s e2e/pages/package-lock.json "$modules/installed"; then
 fi
 rm -rf "$work"
 mkdir -p "$work"
-node "$modules/story.mjs" target/debug "$work"
+node "$modules/story.mjs" target/debug "$work" "$@"

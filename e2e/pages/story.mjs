@@ -1,7 +1,8 @@
 // The pages in a real browser: somebody new ships a first update to a real (virtual) device, then every page is looked
-// at with a fleet on it, in light, in dark, and on a telephone.
+// at with a fleet on it, and the book, in light, in dark, and on a telephone.
 //
-// usage: node story.mjs BIN WORK    programs are in BIN; everything is made in WORK, screenshots in WORK/shots
+// usage: node story.mjs BIN WORK [book]    programs are in BIN; everything is made in WORK, screenshots in WORK/shots;
+//                                          with `book` that alone is looked at
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
@@ -11,7 +12,8 @@ import { createInterface } from 'node:readline';
 import { Browser, DESKTOP, PHONE } from './browser.mjs';
 import { Device, Server } from './fleet.mjs';
 
-const [bin, work] = process.argv.slice(2).map((path) => resolve(path));
+const [bin, work] = process.argv.slice(2, 4).map((path) => resolve(path));
+const bookOnly = process.argv[4] === 'book';
 const shots = join(work, 'shots');
 mkdirSync(shots, { recursive: true });
 const started = [];
@@ -244,6 +246,29 @@ async function lookAtAll(browser, state, fleet) {
   step('every page is looked at');
 }
 
+// Every chapter of the book, as somebody reads it who is not signed in; those with pictures are kept.
+async function lookAtTheBook(browser) {
+  const pictured = ['index', 'first-update', 'how-it-works', 'integrate-uboot', 'state-scripts', 'operate', 'reference-commands'];
+  const looks = [['light', DESKTOP, 'light'], ['dark', DESKTOP, 'dark'], ['phone', PHONE, 'light'], ['phone-dark', PHONE, 'dark']];
+  await Promise.all(looks.map(async ([look, viewport, scheme]) => {
+    const page = await browser.open({ viewport, scheme });
+    await page.goto('/docs');
+    const chapters = await page.locator('nav.contents a[href^="/docs"]').evaluateAll((links) => links.map((link) => link.getAttribute('href')));
+    assert.ok(chapters.length > 15, `only ${chapters.length} chapters`);
+    for (const chapter of [...chapters, '/docs?q=bootcount']) {
+      const name = chapter.split('/')[2] ?? (chapter.includes('?') ? 'search' : 'index');
+      await page.goto(chapter);
+      await browser.fits(page, `book, ${name}, ${look}`);
+      const broken = await page.locator('main img').evaluateAll((images) => images.filter((image) => image.naturalWidth === 0).map((image) => image.src));
+      if (broken.length > 0) browser.faults.push(`${chapter} has pictures that do not show: ${broken}`);
+      if (pictured.includes(name) || name === 'search') await browser.shoot(page, `book-${name}-${look}`);
+      await browser.accessible(page, `book, ${name}, ${look}`);
+    }
+    await page.context().close();
+  }));
+  step('the book is looked at');
+}
+
 async function useThem(browser, state, fleet) {
   // Filters, sorting and the small things that scripts do.
   const page = await browser.open({ state });
@@ -301,11 +326,14 @@ let browser;
 try {
   const said = await startServer();
   browser = await Browser.start(said.url, shots);
-  const state = await firstUpdate(browser, said);
-  const fleet = await fill(said);
-  step('a fleet is there');
-  await lookAtAll(browser, state, fleet);
-  await useThem(browser, state, fleet);
+  await lookAtTheBook(browser);
+  if (!bookOnly) {
+    const state = await firstUpdate(browser, said);
+    const fleet = await fill(said);
+    step('a fleet is there');
+    await lookAtAll(browser, state, fleet);
+    await useThem(browser, state, fleet);
+  }
   assert.deepEqual(browser.faults, []);
   step(`no fault on ${browser.looked} screenshots in ${shots}`);
 } finally {

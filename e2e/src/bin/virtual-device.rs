@@ -12,7 +12,7 @@ use tandem_e2e::{Device, Powered, Setup, boot, make_image};
 
 /// A device in a directory: two root parts, a boot environment, a boot loader
 #[derive(Parser)]
-#[command(name = "virtual-device", after_help = EXAMPLES)]
+#[command(name = "virtual-device", version, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -119,4 +119,14 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Image { image, tree, size } => make_image(&image, &tree, size << 20)?,
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_manual_page_is_what_help_says() {
+        tandem_manual::hold(super::Cli::command(), env!("CARGO_MANIFEST_DIR"));
+    }
 }

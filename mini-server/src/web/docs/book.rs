@@ -31,8 +31,7 @@ pub(super) const CHAPTERS: &[(&str, &str)] = chapters! {
     "reference-commands" "reference-settings" "reference-states" "reference-metrics" "reference-api"
 };
 
-const IMAGES: &[(&str, &str)] =
-    images! { "update.svg" "disk.svg" "trial.svg" "fleet.svg" "install.svg" };
+const IMAGES: &[(&str, &str)] = images! { "update.svg" "disk.svg" "trial.svg" "fleet.svg" "install.svg" "keys.svg" "scripts.svg" };
 
 /// The book.
 pub(super) struct Book {
@@ -114,13 +113,14 @@ fn picture(link: &str) -> String {
     let Some((_, content)) = found else {
         return String::new();
     };
-    match (
+    let drawing = match (
         content.split_once("<style>"),
         content.split_once("</style>\n"),
     ) {
         (Some((before, _)), Some((_, behind))) => format!("{before}{behind}"),
         _ => (*content).to_owned(),
-    }
+    };
+    format!("<span class=\"scroll\" tabindex=\"0\">{drawing}</span>")
 }
 
 /// The table of contents: headings, and lines `- [title](file)`.
@@ -247,13 +247,15 @@ impl<'a> Reader<'a> {
                 self.is_in_picture = true;
                 Event::Html(picture(&dest_url).into())
             }
-            // What is to be typed or put into a file can be copied.
+            // What is to be typed or put into a file can be copied. What may be wider than the window can be
+            // reached, and so moved, with the keyboard.
             Tag::CodeBlock(CodeBlockKind::Fenced(kind)) if !is_output(&kind) => {
-                fixed("<pre class=\"copy\"><code>")
+                fixed("<pre class=\"copy\" tabindex=\"0\"><code>")
             }
-            Tag::CodeBlock(_) => fixed("<pre><code>"),
+            Tag::CodeBlock(_) => fixed("<pre tabindex=\"0\"><code>"),
             Tag::Table(_) => {
-                self.events.push(fixed("<div class=\"scroll\">"));
+                self.events
+                    .push(fixed("<div class=\"scroll\" tabindex=\"0\">"));
                 Event::Start(tag)
             }
             tag => Event::Start(tag),
@@ -354,9 +356,16 @@ mod tests {
         check("![a](img/nothing.svg) b", "<p> b</p>");
         check(
             "```sh\na <b\n```",
-            "<pre class=\"copy\"><code>a &lt;b\n</code></pre>",
+            "<pre class=\"copy\" tabindex=\"0\"><code>a &lt;b\n</code></pre>",
         );
-        check("```output\na\n```", "<pre><code>a\n</code></pre>");
+        check(
+            "```output\na\n```",
+            "<pre tabindex=\"0\"><code>a\n</code></pre>",
+        );
+        check(
+            "|a|\n|-|\n",
+            "<div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th>a</th></tr></thead><tbody>\n</tbody></table>\n</div>",
+        );
         check("<script>x</script>", "&lt;script&gt;x&lt;/script&gt;");
     }
 
