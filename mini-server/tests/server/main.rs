@@ -33,5 +33,6 @@ mod roles;
 mod rollout_pages;
 mod rollout_targets;
 mod rollouts;
+mod stores;
 mod uploads;
 mod webhooks;
