@@ -21,6 +21,7 @@ mod device_api;
 mod docs;
 mod downloads;
 mod framing;
+mod from_mender;
 mod harness;
 mod management_api;
 mod mender_cli;
