@@ -19,8 +19,16 @@ use crate::pace::Pace;
 use crate::source::Answer;
 use crate::stop::Stop;
 
-/// Asks for a new address of the same file, when the old one has expired.
-pub(crate) type Renew<'a> = Rc<dyn Fn() -> Result<String> + 'a>;
+/// Asks for a new address of the same file, when the old one has expired. An error is trouble that may pass.
+pub(crate) type Renew<'a> = Rc<dyn Fn() -> Result<Renewed> + 'a>;
+
+/// What whoever gave the address says when it is asked again.
+pub(crate) enum Renewed {
+    /// The new one.
+    Address(String),
+    /// The file is not to be fetched any more.
+    Gone(anyhow::Error),
+}
 
 /// A body that is being read.
 pub(crate) struct Download<'a> {
@@ -153,16 +161,22 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// Gets a new address, once as long as no byte comes.
+    /// Gets a new address, once as long as no byte comes. Who gives it may be away for a while, as the file may.
     fn renew(&mut self, why: anyhow::Error) -> Result<()> {
-        match &mut self.renew {
-            Some(renew) if !self.renewed => {
-                info!("{why:#}; asking for a new address");
-                self.renewed = true;
-                self.url = renew()?;
-                Ok(())
+        let Some(renew) = self.renew.clone().filter(|_| !self.renewed) else {
+            return Err(why);
+        };
+        info!("{why:#}; asking for a new address");
+        loop {
+            match renew() {
+                Ok(Renewed::Address(url)) => {
+                    self.renewed = true;
+                    self.url = url;
+                    return Ok(());
+                }
+                Ok(Renewed::Gone(err)) => return Err(err),
+                Err(err) => self.pause(err.context("cannot get a new address"))?,
             }
-            _ => Err(why),
         }
     }
 
@@ -212,8 +226,10 @@ impl<'a> Download<'a> {
             (StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS, _) => Err(
                 Refused::ForNow(anyhow!("the server answers {}", response.status())),
             ),
+            // Stores refuse with 403 what has expired, and with 400 when the keys have that signed it.
             (
-                StatusCode::UNAUTHORIZED
+                StatusCode::BAD_REQUEST
+                | StatusCode::UNAUTHORIZED
                 | StatusCode::FORBIDDEN
                 | StatusCode::NOT_FOUND
                 | StatusCode::GONE,

@@ -4,14 +4,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use log::{debug, info, warn};
 use tandem_api::DeploymentStatus;
 use tandem_artifact::Provides;
 
 use crate::backoff::{Backoff, chance};
 use crate::config::Config;
-use crate::download::Renew;
+use crate::download::{Renew, Renewed};
 use crate::machine::{Outcome, Status};
 use crate::record::{FinalReport, Origin, Record, Verdict};
 use crate::schedule::{Errand, Schedule};
@@ -241,11 +241,11 @@ impl<'a> Link<'a> {
             let offered = server
                 .borrow_mut()
                 .next_deployment(&device_type, &installed);
-            match offered.map_err(|trouble| trouble.why)? {
-                Some(Origin::Server { id, url, .. }) if id == deployment => Ok(url),
-                Some(_) => bail!("the server offers another deployment now"),
-                None => Err(anyhow!("the server does not offer the deployment any more")),
-            }
+            Ok(match offered.map_err(|trouble| trouble.why)? {
+                Some(Origin::Server { id, url, .. }) if id == deployment => Renewed::Address(url),
+                Some(_) => Renewed::Gone(anyhow!("the server offers another deployment now")),
+                None => Renewed::Gone(anyhow!("the server does not offer the deployment any more")),
+            })
         })
     }
 }

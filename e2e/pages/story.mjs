@@ -122,6 +122,7 @@ async function firstUpdate(browser, said) {
   await browser.accessible(page, 'releases, empty');
   await browser.shoot(page, 'releases-refused-light');
   await page.getByLabel('Description').fill('Faster start');
+  await page.getByLabel('into frames').check();
   await page.getByLabel('File').setInputFiles(join(work, 'release-2.mender'));
   await page.getByRole('button', { name: 'Upload' }).click();
   await page.getByText('The release is uploaded and checked.').waitFor();

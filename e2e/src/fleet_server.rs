@@ -39,6 +39,19 @@ impl FleetServer {
     /// # Errors
     /// When it does not start.
     pub fn start_at(data: &Path, address: SocketAddr, options: &[&str]) -> Result<FleetServer> {
+        Self::start_among(data, address, options, &[])
+    }
+
+    /// The same, with further variables in its environment.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_among(
+        data: &Path,
+        address: SocketAddr,
+        options: &[&str],
+        environment: &[(String, String)],
+    ) -> Result<FleetServer> {
         let log = File::options()
             .create(true)
             .append(true)
@@ -47,6 +60,7 @@ impl FleetServer {
             .args(["serve", "--listen", &address.to_string(), "--data"])
             .arg(data)
             .args(options)
+            .envs(environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -36,10 +36,12 @@ enum Strikes {
     Downloads(usize),
     /// All other requests, the first so many times for each path.
     Api(usize),
+    /// The download that goes on after a break, and then the server when it is asked for a new address.
+    Resumed,
 }
 
 use End::{Failure, Success};
-use Strikes::{Api, Downloads};
+use Strikes::{Api, Downloads, Resumed};
 
 const ALWAYS: usize = usize::MAX;
 
@@ -63,6 +65,9 @@ fn cases() -> Vec<(&'static str, Strikes, Fault, End)> {
             Failure,
         ),
         ("promise", Downloads(1), Fault::Promise(1000), Failure),
+        ("400", Downloads(1), Fault::Status(400, None), Success),
+        ("403", Downloads(1), Fault::Status(403, None), Success),
+        ("expired", Resumed, Fault::Status(403, None), Success),
         ("404", Downloads(ALWAYS), Fault::Status(404, None), Failure),
         ("416", Downloads(ALWAYS), Fault::Status(416, None), Failure),
         ("429", Downloads(1), Fault::Status(429, Some(1)), Success),
@@ -133,12 +138,33 @@ fn line(
     let script = {
         let (reports, struck) = (Arc::clone(&reports), Arc::clone(&struck));
         move |request: &Request, number: usize| {
+            if let Resumed = strikes {
+                let fault = match is_download(request) {
+                    true => match downloads.fetch_add(1, Ordering::Relaxed) {
+                        0 => Fault::Cut(MIB / 4),
+                        1 => fault.clone(),
+                        _ => Fault::None,
+                    },
+                    // It has nothing to say at the first time.
+                    false
+                        if request.path.ends_with("/next")
+                            && downloads.load(Ordering::Relaxed) == 2
+                            && struck.fetch_add(1, Ordering::Relaxed) == 0 =>
+                    {
+                        Fault::Status(503, Some(1))
+                    }
+                    false => Fault::None,
+                };
+                if fault != Fault::None {
+                    return fault;
+                }
+            }
             let now = match strikes {
                 Downloads(count) if is_download(request) => {
                     downloads.fetch_add(1, Ordering::Relaxed) < count
                 }
                 Api(count) if !is_download(request) => number < count,
-                Downloads(_) | Api(_) => false,
+                Downloads(_) | Api(_) | Resumed => false,
             };
             if now {
                 struck.fetch_add(1, Ordering::Relaxed);
@@ -270,7 +296,7 @@ fn whatever_the_line_does_a_deployment_ends_in_success_or_in_one_reported_failur
         let release = fs::read_to_string(release).unwrap();
         assert_eq!(release, running, "{name}: {console}");
         let reports = line.reports.lock().unwrap();
-        if let Downloads(_) = line.strikes {
+        if let Downloads(_) | Resumed = line.strikes {
             assert_eq!(*reports, [line.end], "{name}: {console}");
         }
     }

@@ -124,6 +124,11 @@ function upload(form) {
     request.setRequestHeader('Accept', 'application/json');
     request.responseType = 'json';
     request.upload.addEventListener('progress', (sent) => { bar.value = 100 * sent.loaded / sent.total; });
+    request.upload.addEventListener('load', () => {
+      // What comes now takes as long as it takes.
+      bar.removeAttribute('value');
+      say(form.elements.framed?.checked ? 'Putting it into frames' : 'Checking');
+    });
     request.addEventListener('load', () => {
       if (request.status === 201) location.assign(request.response.path);
       else if (request.status === 401) location.assign('/sign-in?next=%2Freleases');

@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tandem_artifact::Verification;
 use tokio::sync::Semaphore;
 
 use crate::audit::RefusalBudget;
-use crate::blobs::Blobs;
+use crate::blobs::{Blobs, Place};
 use crate::housekeeping::Keep;
+use crate::link::Links;
 use crate::live::Live;
 use crate::login_guard::LoginGuard;
 use crate::metrics::Metrics;
@@ -75,6 +77,12 @@ pub struct Settings {
     pub verification: Verification,
     /// The address in links, if not the one that the device itself used: `https://updates.example.com`.
     pub public_url: Option<String>,
+    /// Where artifacts are kept, if that is not to stay as it was.
+    pub artifacts: Option<Place>,
+    /// From whom devices get artifacts.
+    pub links: Links,
+    /// For how long their links are good.
+    pub link_validity: Duration,
     /// The certificate that devices have to trust, PEM; absent if they trust the server's anyway.
     pub authority: Option<String>,
     /// The authority that receivers of events must have a certificate of, PEM file; those of the system if absent.
@@ -86,6 +94,9 @@ pub const UPLOADS: usize = 4;
 
 /// Failures of an artifact on a device that are enough: one may be chance, two bad luck.
 pub const QUARANTINE: u64 = 3;
+
+/// How long the links are good that devices get: long enough for slow lines and for those that are off at night.
+pub const LINK_VALIDITY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Default for Settings {
     fn default() -> Self {
@@ -100,6 +111,9 @@ impl Default for Settings {
             quarantine: QUARANTINE,
             verification: Verification::off(),
             public_url: None,
+            artifacts: None,
+            links: Links::Server,
+            link_validity: LINK_VALIDITY,
             authority: None,
             webhook_authority: None,
         }

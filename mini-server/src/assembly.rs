@@ -66,8 +66,7 @@ impl Assembled {
         let store = Store::open(&database, watcher)
             .await
             .with_context(|| format!("cannot open {}", database.display()))?;
-        let blobs = Blobs::open(dir)?;
-        blobs.clean(&store.artifact_ids().await?, &lock).await?;
+        let blobs = Blobs::of_server(dir, &lock, &settings, &store).await?;
         let surface = surface();
         let routes = surface
             .routes()

@@ -1,98 +1,156 @@
 //! The bytes of artifacts.
 //!
 //! ```text
-//! upload -> uploads/ID (checked while it is written, fsync) -> artifacts/ID (link, fsync) -> row in the database
-//! delete -> row gone -> artifacts/ID removed
+//! upload -> uploads/ID (checked while it is written, fsync) -> the place of artifacts, durably -> row in the database
+//! delete -> row gone -> gone from the place of artifacts
 //! ```
 //!
 //! The row is what counts. A file without a row is what an interrupted upload or deletion left, and goes at the next
 //! start; a row without a file cannot come about.
 
+mod bucket;
+mod directory;
+mod opening;
+mod place;
+mod store_http;
+
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
-use bytes::{Bytes, BytesMut};
-use futures_util::stream::{self, BoxStream};
-use futures_util::{StreamExt, TryStreamExt};
-use log::{info, warn};
-use object_store::local::LocalFileSystem;
-use object_store::path::Path as Key;
-use object_store::{GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectStoreExt};
+use anyhow::{Context, Result, bail};
+use bytes::{Buf, Bytes};
+use futures_util::TryStreamExt;
+use futures_util::stream::BoxStream;
+use log::info;
+use tokio::runtime::Handle;
 
+pub use self::place::{Place, Unusable};
+
+use self::bucket::Bucket;
+use self::directory::Directory;
 use crate::data_dir::{DataDir, Lock};
 use crate::durable;
 use crate::secret::new_id;
-use crate::store::Id;
+use crate::store::{Id, StoredArtifact};
 
-/// The artifact storage: a directory of the data directory.
+/// The artifact storage.
 pub struct Blobs {
-    store: Arc<dyn ObjectStore>,
-    artifacts: PathBuf,
+    kept: Kept,
     uploads: PathBuf,
 }
 
-/// How much of a file is read at once, and so held for each download that waits for its device, bytes. As much as a
-/// TLS record has.
-const CHUNK: usize = 16 << 10;
+enum Kept {
+    Directory(Directory),
+    Bucket(Bucket),
+}
+
+/// How long something is left alone, in a place that others use too, that nothing refers to: it may be an upload of
+/// theirs that is about to be known.
+const LEFT_ALONE: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Blobs {
-    /// The storage in `dir`.
+    /// The storage in `place`, with what comes in on its way there in `dir`.
     ///
     /// # Errors
-    /// Any failure of the file system.
-    pub fn open(dir: &DataDir) -> Result<Self> {
-        let artifacts = dir.artifacts();
-        let store = LocalFileSystem::new_with_prefix(&artifacts)
-            .with_context(|| format!("cannot open {}", artifacts.display()))?;
+    /// Any failure of the file system; an environment that does not say enough of a store.
+    pub fn open(dir: &DataDir, place: &Place) -> Result<Self> {
+        let kept = match place {
+            Place::Own => Kept::Directory(Directory::open(dir.artifacts(), false)?),
+            Place::Directory(path) => Kept::Directory(Directory::open(path.clone(), true)?),
+            Place::Bucket { bucket, prefix } => Kept::Bucket(Bucket::open(bucket, prefix)?),
+        };
         Ok(Self {
-            store: Arc::new(store),
-            artifacts,
+            kept,
             uploads: dir.uploads(),
         })
     }
 
-    /// Removes what interrupted uploads and deletions left: all files but those of `known`.
+    /// Removes what interrupted uploads and deletions left: all but what is of `known`.
     ///
     /// # Errors
-    /// Any failure of the file system.
+    /// Any failure of the file system; a store that refuses.
     pub async fn clean(&self, known: &HashSet<Id>, _lock: &Lock) -> Result<()> {
         for entry in fs::read_dir(&self.uploads).context("cannot look into the uploads")? {
             let path = entry?.path();
             info!("removing unfinished upload {}", path.display());
             durable::remove(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
-        let mut files = self.store.list(None);
-        while let Some(file) = files
-            .try_next()
-            .await
-            .context("cannot list the artifacts")?
-        {
-            let id = file.location.as_ref().parse().ok();
-            if id.is_none_or(|id: Id| !known.contains(&id)) {
-                info!(
-                    "removing artifact file {:?} that nothing refers to",
-                    file.location.as_ref()
-                );
-                self.store
-                    .delete(&file.location)
-                    .await
-                    .context("cannot remove an artifact")?;
+        match &self.kept {
+            Kept::Directory(directory) => directory.clean(known).await,
+            Kept::Bucket(bucket) => bucket.clean(known).await,
+        }
+    }
+
+    /// Copies those of `artifacts` that are not here from `old`, where they were until now.
+    ///
+    /// # Errors
+    /// If one is in neither, or cannot be copied.
+    pub async fn take_over(&self, old: &Self, artifacts: &[StoredArtifact]) -> Result<()> {
+        for artifact in artifacts {
+            let (id, name) = (artifact.id, &artifact.name);
+            if self.has(artifact).await? {
+                continue;
             }
+            if !old.has(artifact).await? {
+                bail!(
+                    "artifact {id} ({name:?}) is neither in the new place nor where artifacts were until now"
+                );
+            }
+            info!(artifact:% = id, name:% = name; "copying an artifact to its new place");
+            let path = self.staging();
+            let copied = self.copy_from(old, artifact, &path).await;
+            durable::remove(&path).context("cannot remove a copy")?;
+            copied.with_context(|| format!("cannot copy artifact {id} ({name:?})"))?;
         }
         Ok(())
     }
 
-    /// How much space is free for artifacts, bytes; `None` if the system does not say.
+    async fn copy_from(&self, old: &Self, artifact: &StoredArtifact, path: &Path) -> Result<()> {
+        let mut pieces = old.read(artifact, 0..artifact.size).await?;
+        let mut file = create(path)?;
+        let mut sum = tandem_artifact::Sha256::new();
+        while let Some(piece) = pieces.try_next().await? {
+            sum.update(&piece);
+            // Nobody is served yet.
+            io::Write::write_all(&mut file, &piece)?;
+        }
+        file.sync_all()?;
+        if sum.finish().to_string() != artifact.sha256 {
+            bail!("it is damaged: it has not the SHA-256 that it had when it was uploaded");
+        }
+        self.publish(path, artifact).await?;
+        Ok(())
+    }
+
+    async fn has(&self, artifact: &StoredArtifact) -> io::Result<bool> {
+        match &self.kept {
+            Kept::Directory(directory) => match directory.file(artifact.id) {
+                Ok(file) => Ok(file.metadata()?.len() == artifact.size),
+                Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
+                Err(err) => Err(err),
+            },
+            Kept::Bucket(bucket) => bucket.has(artifact).await,
+        }
+    }
+
+    /// How much space is free for artifacts, bytes; `None` if the system does not say. What goes to a store needs it on
+    /// its way.
     #[must_use]
     pub fn free(&self) -> Option<u64> {
-        let space = nix::sys::statvfs::statvfs(&self.artifacts).ok()?;
-        space.blocks_available().checked_mul(space.fragment_size())
+        let free = |path: &Path| {
+            let space = nix::sys::statvfs::statvfs(path).ok()?;
+            space.blocks_available().checked_mul(space.fragment_size())
+        };
+        let here = free(&self.uploads)?;
+        match &self.kept {
+            Kept::Directory(directory) => Some(here.min(free(directory.path())?)),
+            Kept::Bucket(_) => Some(here),
+        }
     }
 
     /// Where an upload is to be written to.
@@ -101,23 +159,34 @@ impl Blobs {
         self.uploads.join(new_id().to_string())
     }
 
-    /// Takes over a file that was written to [`staging`](Self::staging) and is on the medium.
+    /// Takes over a file that was written to [`staging`](Self::staging) and is on the medium. When this returns it is in
+    /// its place for good.
     ///
     /// # Errors
-    /// Any failure of the file system; `AlreadyExists` if there is another file of this artifact.
-    pub fn publish(&self, staged: &std::path::Path, id: Id) -> io::Result<()> {
-        // A link and not a rename: that would replace the other file.
-        fs::hard_link(staged, self.artifacts.join(id.to_string()))?;
-        durable::sync_dir(&self.artifacts)?;
-        durable::remove(staged)
+    /// Any failure of the file system or the store; `AlreadyExists` if there is another file of this artifact.
+    pub async fn publish(&self, staged: &Path, artifact: &StoredArtifact) -> io::Result<()> {
+        match &self.kept {
+            Kept::Directory(directory) => directory.publish(staged, artifact.id).await,
+            Kept::Bucket(bucket) => {
+                bucket.publish(staged, artifact).await?;
+                durable::remove(staged)
+            }
+        }
     }
 
-    /// The file of an artifact.
+    /// All bytes of an artifact, for a thread that may wait for them.
     ///
     /// # Errors
     /// If it cannot be opened.
-    pub fn file(&self, id: Id) -> io::Result<File> {
-        File::open(self.artifacts.join(id.to_string()))
+    pub fn reader(&self, artifact: &StoredArtifact, runtime: &Handle) -> io::Result<Box<dyn Read>> {
+        match &self.kept {
+            Kept::Directory(directory) => Ok(Box::new(directory.file(artifact.id)?)),
+            Kept::Bucket(bucket) => Ok(Box::new(Streamed {
+                pieces: runtime.block_on(bucket.read(artifact, 0..artifact.size))?,
+                piece: Bytes::new(),
+                runtime: runtime.clone(),
+            })),
+        }
     }
 
     /// A file for what is too large for memory. It goes with the last who has it open.
@@ -126,20 +195,24 @@ impl Blobs {
     /// Any failure of the file system.
     pub fn scratch(&self) -> io::Result<File> {
         let path = self.staging();
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)?;
+        let file = create(&path)?;
         fs::remove_file(path)?;
         Ok(file)
     }
 
-    /// Removes the bytes of an artifact. If that fails they go at the next start.
+    /// Removes the bytes of an artifact. If that fails they go at a later start.
     pub async fn remove(&self, id: Id) {
-        if let Err(err) = self.store.delete(&key(id)).await {
-            warn!("cannot remove the file of artifact {id}, it goes at the next start: {err}");
+        match &self.kept {
+            Kept::Directory(directory) => directory.remove(id).await,
+            Kept::Bucket(bucket) => bucket.remove(id).await,
+        }
+    }
+
+    /// Removes what was just published and will not be known to anybody.
+    pub async fn discard(&self, artifact: &StoredArtifact) {
+        match &self.kept {
+            Kept::Directory(directory) => directory.remove(artifact.id).await,
+            Kept::Bucket(bucket) => bucket.discard(artifact).await,
         }
     }
 
@@ -149,50 +222,76 @@ impl Blobs {
     /// If the artifact cannot be opened.
     pub async fn read(
         &self,
-        id: Id,
+        artifact: &StoredArtifact,
         range: Range<u64>,
     ) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
-        let options = GetOptions {
-            range: Some(GetRange::Bounded(range.clone())),
-            ..GetOptions::default()
-        };
-        let found = self
-            .store
-            .get_opts(&key(id), options)
-            .await
-            .map_err(io::Error::from)?;
-        Ok(match found.payload {
-            GetResultPayload::File(file, _) => read_file(Arc::new(file), range).boxed(),
-            GetResultPayload::Stream(stream) => stream.map_err(io::Error::from).boxed(),
-        })
+        match &self.kept {
+            Kept::Directory(directory) => directory.read(artifact.id, range).await,
+            Kept::Bucket(bucket) => bucket.read(artifact, range).await,
+        }
+    }
+
+    /// An address from which anybody gets the artifact from the store itself, as long as `validity`; `None` where there
+    /// is no store.
+    ///
+    /// # Errors
+    /// If it cannot be signed.
+    pub async fn link(
+        &self,
+        artifact: &StoredArtifact,
+        validity: Duration,
+    ) -> io::Result<Option<String>> {
+        match &self.kept {
+            Kept::Directory(_) => Ok(None),
+            Kept::Bucket(bucket) => bucket.link(artifact, validity).await.map(Some),
+        }
     }
 }
 
-fn key(id: Id) -> Key {
-    Key::from(id.to_string())
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
 }
 
-/// Not object_store's own stream: that reads ahead, and what is read for a thousand slow devices is memory.
-fn read_file(
-    file: Arc<File>,
-    range: Range<u64>,
-) -> impl futures_util::Stream<Item = io::Result<Bytes>> {
-    stream::try_unfold(range.start, move |at| {
-        let file = Arc::clone(&file);
-        let left = usize::try_from(range.end.saturating_sub(at)).unwrap_or(usize::MAX);
-        async move {
-            if left == 0 {
-                return Ok(None);
+/// What comes from a store, read by a thread that waits for it.
+struct Streamed {
+    pieces: BoxStream<'static, io::Result<Bytes>>,
+    piece: Bytes,
+    runtime: Handle,
+}
+
+impl Read for Streamed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.runtime.block_on(self.pieces.try_next())? {
+                Some(piece) => self.piece = piece,
+                None => return Ok(0),
             }
-            let mut buffer = BytesMut::zeroed(left.min(CHUNK));
-            // A disk may take its time: not on a thread that serves others.
-            let read = tokio::task::spawn_blocking(move || {
-                file.read_exact_at(&mut buffer, at)
-                    .map(|()| buffer.freeze())
-            });
-            let bytes = read.await.map_err(io::Error::other)??;
-            let next = at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-            Ok(Some((bytes, next)))
         }
-    })
+        let count = self.piece.len().min(buffer.len());
+        self.piece
+            .copy_to_slice(buffer.get_mut(..count).unwrap_or_default());
+        Ok(count)
+    }
+}
+
+/// The name of an artifact as the name of a file that any system takes.
+#[must_use]
+pub fn file_name(name: &str) -> String {
+    let safe = |c: char| {
+        if c.is_ascii_alphanumeric() || "._-+".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    let name: String = name.chars().take(100).map(safe).collect();
+    match name.trim_start_matches('.') {
+        "" => "artifact".to_owned(),
+        name => name.to_owned(),
+    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use log::LevelFilter;
 
 use crate::admin::client::Target;
@@ -16,8 +16,10 @@ use crate::admin::{
 };
 use crate::app::{QUARANTINE, Settings};
 use crate::assembly::Rates;
+use crate::blobs;
 use crate::exit::{Because, EXIT_CODES, Exit};
 use crate::housekeeping::Keep;
+use crate::link::Links;
 use crate::log_output::LogFormat;
 use crate::serve::Options;
 use crate::tls::check_name;
@@ -231,6 +233,19 @@ pub struct ServeArgs {
     /// The beginning of the links that devices get, if they do not know the server by its own name
     #[arg(long, value_name = "https://HOST[:PORT]", value_parser = check_url)]
     public_url: Option<String>,
+    /// Where artifacts are kept: a directory, or s3://BUCKET[/PREFIX] of a store that the AWS_ variables of the
+    /// environment lead to. It is remembered; what there is moves there first. Without this, where they are
+    #[arg(long, value_name = "PLACE", value_parser = check_place)]
+    artifacts: Option<blobs::Place>,
+    /// From whom devices get artifacts: this server, or the store itself, by links that it signs
+    #[arg(long, value_name = "WHOM", value_enum, default_value_t = Giver::Server)]
+    artifact_links: Giver,
+    /// From a cache at this address, which gets them from this server: one link for all devices
+    #[arg(long, value_name = "https://HOST[/PATH]", value_parser = check_url)]
+    artifact_base_url: Option<String>,
+    /// Hours for which the links to artifacts are good, at least
+    #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = value_parser!(u64).range(1..=168))]
+    link_hours: u64,
     /// The e-mail address of the administrator that is made at the first start
     #[arg(long, value_name = "EMAIL", default_value = "admin@tandem.internal")]
     admin_email: String,
@@ -306,6 +321,18 @@ impl ServeArgs {
             max_downloads: self.max_downloads,
             quarantine: self.quarantine,
             public_url: self.public_url,
+            artifacts: self.artifacts,
+            links: match (self.artifact_base_url, self.artifact_links) {
+                (Some(_), Giver::Store) => {
+                    return Err(usage(
+                        "--artifact-base-url and --artifact-links store: devices can get artifacts from one of them only",
+                    ));
+                }
+                (Some(url), Giver::Server) => Links::Cache(url),
+                (None, Giver::Server) => Links::Server,
+                (None, Giver::Store) => Links::Store,
+            },
+            link_validity: Duration::from_secs(self.link_hours.saturating_mul(60 * 60)),
             webhook_authority: self.webhook_ca,
             ..Settings::default()
         };
@@ -379,6 +406,18 @@ fn variable(name: &str) -> Option<String> {
 
 fn usage(message: &str) -> anyhow::Error {
     anyhow!(Because(Exit::Usage, message.to_owned()))
+}
+
+/// Who gives artifacts to devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Giver {
+    // Also what is in a store.
+    Server,
+    Store,
+}
+
+fn check_place(text: &str) -> Result<blobs::Place, String> {
+    text.parse().map_err(|err: blobs::Unusable| err.to_string())
 }
 
 fn check_url(text: &str) -> Result<String, String> {

@@ -6,7 +6,8 @@
 //!   admin.sock         the running server listens here for the verbs
 //!   tandem.db          users, devices, deployments, what is known about artifacts (and -wal, -shm beside it)
 //!   token.key          32 random bytes: tokens and links are signed with it
-//!   artifacts/ID       artifacts
+//!   artifacts/ID       artifacts, unless they are kept elsewhere
+//!   artifacts-at       where; not there if they are kept here
 //!   uploads/ID         artifacts that are coming in; what is here at the start is of no use
 //!   artifact-keys/     public keys of which one must have signed every artifact; empty: no signature is needed
 //!   tls/ca.crt ca.key  our own certificate authority
@@ -146,6 +147,12 @@ impl DataDir {
     #[must_use]
     pub fn artifacts(&self) -> PathBuf {
         self.0.join("artifacts")
+    }
+
+    /// What says that artifacts are kept elsewhere.
+    #[must_use]
+    pub fn artifacts_at(&self) -> PathBuf {
+        self.0.join("artifacts-at")
     }
 
     /// Artifacts that are coming in.

@@ -15,12 +15,13 @@ use std::sync::Arc;
 use log::info;
 use tandem_artifact::framed::{Hint, Layout, reframe};
 use tandem_artifact::{Artifact, Compressor, Kind, PayloadType, Verification};
+use tokio::runtime::Handle;
 
 use crate::app::App;
 use crate::content::Content;
 use crate::reply::{Refusal, Result};
 use crate::staging::{Rejected, Staged};
-use crate::store::{ArtifactFilter, Id};
+use crate::store::{ArtifactFilter, StoredArtifact};
 
 /// Somebody waits for the answer, and the best takes minutes: it is for build machines.
 const COMPRESSOR: Compressor = Compressor::ZstdBetter;
@@ -38,13 +39,13 @@ pub async fn framed(
     if !is_rootfs_image(content) || content.files.iter().any(|file| file.size > largest) {
         return Ok(Ok(staged));
     }
-    let hint = most_run(app, content).await?;
-    let app = Arc::clone(app);
+    let hint = most_run(app, &staged.checked.name, content).await?;
+    let (app, runtime) = (Arc::clone(app), Handle::current());
     let framing = move || {
-        let hint = hint.and_then(|(id, name)| {
-            let image = read_hint(&app, id);
+        let hint = hint.and_then(|hint| {
+            let image = read_hint(&app, &hint, &runtime);
             image
-                .inspect_err(|err| info!("{name} is no hint: {err}"))
+                .inspect_err(|err| info!("{} is no hint: {err}", hint.name))
                 .ok()
         });
         again(&app, staged, hint.as_ref())
@@ -54,16 +55,20 @@ pub async fn framed(
         .map_err(|err| Refusal::internal(&err))
 }
 
-fn is_rootfs_image(content: &Content) -> bool {
+/// Whether an artifact may be put into frames.
+pub(crate) fn is_rootfs_image(content: &Content) -> bool {
     content.payload_type.as_deref() == Some(PayloadType::ROOTFS_IMAGE)
 }
 
-/// The artifact that most devices run, of those that are here and for the same type of device, and its name.
-async fn most_run(app: &App, content: &Content) -> Result<Option<(Id, String)>> {
+/// The artifact that most devices run, of those that are here and for the same type of device. Who runs `own` itself
+/// needs nothing of it.
+async fn most_run(app: &App, own: &str, content: &Content) -> Result<Option<StoredArtifact>> {
     for release in app.store.releases_in_use().await? {
-        let Some(name) = release.name else { continue };
+        let Some(name) = release.name.filter(|name| name != own) else {
+            continue;
+        };
         let filter = ArtifactFilter {
-            names: vec![name.clone()],
+            names: vec![name],
             ..ArtifactFilter::default()
         };
         let found = app
@@ -79,18 +84,23 @@ async fn most_run(app: &App, content: &Content) -> Result<Option<(Id, String)>> 
                         .iter()
                         .any(|wanted| types.contains(wanted))
             });
-        if let Some(artifact) = found {
-            return Ok(Some((artifact.id, name)));
+        if found.is_some() {
+            return Ok(found);
         }
     }
     Ok(None)
 }
 
 /// The blocks of the image in an artifact.
-fn read_hint(app: &App, id: Id) -> std::result::Result<Hint, tandem_artifact::Error> {
-    let file = app.blobs.file(id).map_err(tandem_artifact::Error::Source)?;
+fn read_hint(
+    app: &App,
+    hint: &StoredArtifact,
+    runtime: &Handle,
+) -> std::result::Result<Hint, tandem_artifact::Error> {
+    let bytes = app.blobs.reader(hint, runtime);
+    let bytes = bytes.map_err(tandem_artifact::Error::Source)?;
     // It was judged when it came, and decides nothing here.
-    let mut artifact = Artifact::open(BufReader::new(file), &Verification::off())?;
+    let mut artifact = Artifact::open(BufReader::new(bytes), &Verification::off())?;
     let hint = match artifact.next_file()? {
         Some(image) => Hint::read(image).map_err(tandem_artifact::Error::from_read)?,
         None => Hint::read(io::empty()).map_err(tandem_artifact::Error::Source)?,

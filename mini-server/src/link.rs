@@ -11,8 +11,16 @@ use tandem_api::Timestamp;
 
 use crate::query::Query;
 
-/// How long a device may begin a download with a link, ms.
-pub const FOR_DEVICES: i64 = 24 * 60 * 60 * 1000;
+/// From whom devices get artifacts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Links {
+    /// From this server.
+    Server,
+    /// From the store in which they are kept.
+    Store,
+    /// From a cache in front of this server, at this address.
+    Cache(String),
+}
 
 /// How long an operator may begin a download with a link, ms.
 pub const FOR_OPERATORS: i64 = 15 * 60 * 1000;
@@ -50,7 +58,7 @@ pub fn sign(key: &hmac::Key, path: &str, expire: Timestamp) -> String {
     format!("{path}?{}", query.finish())
 }
 
-/// Whether `path` with this query may be read at `now`.
+/// Whether `path` with this query may be read at `now`, and for how many seconds it still may.
 ///
 /// # Errors
 /// With the fault, if not.
@@ -60,7 +68,7 @@ pub fn check(
     query: &Query,
     attempt: Attempt,
     now: Timestamp,
-) -> Result<(), Fault> {
+) -> Result<u64, Fault> {
     let expire = query.one("x-men-expire").ok_or(Fault::Forged)?;
     let signature = query.one("x-men-signature").ok_or(Fault::Forged)?;
     let signature = URL_SAFE_NO_PAD
@@ -75,8 +83,18 @@ pub fn check(
     if now > end {
         Err(Fault::Expired)
     } else {
-        Ok(())
+        let left = expire.millis().saturating_sub(now.millis());
+        Ok(u64::try_from(left).unwrap_or(0) / 1000)
     }
+}
+
+/// Until when a link is good that is given to everybody who asks at `now`, so that a cache gets to see the same one from
+/// all: once to twice as long as `validity`, ms.
+#[must_use]
+pub fn shared_expiry(now: Timestamp, validity: i64) -> Timestamp {
+    let validity = validity.max(1);
+    let period = now.millis().div_euclid(validity);
+    Timestamp::from_millis(period.saturating_add(2).saturating_mul(validity))
 }
 
 fn message(path: &str, expire: &str) -> Vec<u8> {
@@ -88,7 +106,7 @@ mod tests {
     use super::*;
     use crate::token::TokenKey;
 
-    fn try_link(link: &str, attempt: Attempt, seconds: i64) -> Result<(), Fault> {
+    fn try_link(link: &str, attempt: Attempt, seconds: i64) -> Result<u64, Fault> {
         let key = TokenKey::new(&[1; 32]);
         let (path, query) = link.split_once('?').unwrap();
         let now = Timestamp::from_seconds(seconds);
@@ -112,13 +130,22 @@ mod tests {
     #[test]
     fn a_link_is_good_until_it_expires_and_for_going_on_a_day_longer() {
         assert!(link().starts_with("/a/b?x-men-expire=1970-01-01T00%3A16%3A40Z&x-men-signature="));
-        assert_eq!(try_link(&link(), Attempt::Begin, 1000), Ok(()));
+        assert_eq!(try_link(&link(), Attempt::Begin, 990), Ok(10));
+        assert_eq!(try_link(&link(), Attempt::Begin, 1000), Ok(0));
         assert_eq!(try_link(&link(), Attempt::Begin, 1001), Err(Fault::Expired));
-        assert_eq!(try_link(&link(), Attempt::Resume, 1001), Ok(()));
+        assert_eq!(try_link(&link(), Attempt::Resume, 1001), Ok(0));
         assert_eq!(
             try_link(&link(), Attempt::Resume, 1001 + 24 * 3600),
             Err(Fault::Expired)
         );
+    }
+
+    #[test]
+    fn a_shared_link_is_the_same_for_all_and_good_for_long_enough() {
+        for (now, expected) in [(0, 20), (9, 20), (10, 30), (19, 30), (20, 40)] {
+            let at = |millis| Timestamp::from_millis(millis);
+            assert_eq!(shared_expiry(at(now), 10), at(expected), "{now}");
+        }
     }
 
     #[test]

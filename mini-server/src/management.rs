@@ -12,6 +12,7 @@ pub mod log_level;
 pub mod login;
 pub mod monitor;
 pub mod pins;
+pub mod reframing;
 pub mod releases;
 pub mod rollouts;
 pub mod standing_orders;

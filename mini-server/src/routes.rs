@@ -42,6 +42,7 @@ pub fn surface() -> Surface {
         .on(PATCH,  "/api/devices/v1/inventory/device/attributes",                         Device,            own_inventory::patch)
         // Links: the address is the permission
         .on(GET,    "/api/devices/v1/download/{artifact}/{device}/{auth_set}",             Anyone,            download::for_device)
+        .on(GET,    "/api/devices/v1/artifacts/{artifact}/{sha256}",                       Anyone,            download::for_caches)
         .on(GET,    "/api/management/v1/download/{artifact}",                              Anyone,            download::for_operator)
         // People
         .on(POST,   "/api/management/v1/useradm/auth/login",                               Anyone,            login::post)

@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::blobs::Blobs;
 use crate::content::Checked;
 use crate::durable;
+use crate::store::StoredArtifact;
 
 /// An artifact that is coming in. Dropped, it leaves nothing behind.
 pub struct Staging {
@@ -127,9 +128,9 @@ impl Staged {
     /// Puts the file to its place.
     ///
     /// # Errors
-    /// Any failure of the file system.
-    pub fn publish(mut self, blobs: &Blobs, id: crate::store::Id) -> io::Result<()> {
-        blobs.publish(&self.file.0, id)?;
+    /// Any failure of the file system or the store.
+    pub async fn publish(mut self, blobs: &Blobs, artifact: &StoredArtifact) -> io::Result<()> {
+        blobs.publish(&self.file.0, artifact).await?;
         self.file.0 = PathBuf::new();
         Ok(())
     }

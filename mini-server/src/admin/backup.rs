@@ -6,6 +6,9 @@
 //! 3  is every artifact of that database linked? If not it came meanwhile: link it; if it went meanwhile: again from 2
 //! 4  everything is copied to the target (or linked, on the same file system), durably; the manifest comes last
 //! ```
+//!
+//! Artifacts that are kept elsewhere stay there, which the manifest says: whoever keeps them safe does so by the means
+//! of that place.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -17,6 +20,7 @@ use log::warn;
 use serde_json::json;
 
 use super::output::Output;
+use crate::blobs::Place;
 use crate::clock::now;
 use crate::data_dir::DataDir;
 use crate::durable::{self, Readers};
@@ -27,8 +31,9 @@ use crate::store::{Id, Store};
 const MANIFEST: &str = "backup.json";
 
 /// What is in a data directory beside database and artifacts, and worth keeping.
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "token.key",
+    "artifacts-at",
     "tls/ca.crt",
     "tls/ca.key",
     "tls/server.crt",
@@ -46,8 +51,16 @@ const ATTEMPTS: u32 = 20;
 pub async fn backup(from: &Path, to: &Path, output: Output) -> Result<()> {
     let dir = DataDir::existing(from)?;
     prepare_target(to)?;
+    let place = Place::remembered(&dir)?;
+    let elsewhere = (place != Place::Own).then(|| place.to_string());
     let hold = Hold::new(dir.path().join(format!("backup-{}", new_id())))?;
-    let artifacts = collect(&dir, &hold).await?;
+    let artifacts = match &elsewhere {
+        None => collect(&dir, &hold).await?,
+        Some(_) => {
+            snapshot(&dir, &hold).await?;
+            Vec::new()
+        }
+    };
 
     copy(&hold.0.join("tandem.db"), &to.join("tandem.db"))?;
     for path in [
@@ -78,16 +91,20 @@ pub async fn backup(from: &Path, to: &Path, output: Output) -> Result<()> {
         durable::sync_dir(&path).with_context(|| format!("cannot write {}", path.display()))?;
     }
     // Only now, with everything on the medium, does it count.
-    let manifest = json!({"version": 1, "created": now(), "artifacts": artifacts.len()});
+    let mut manifest = json!({"version": 1, "created": now(), "artifacts": artifacts.len()});
+    if let (Some(place), Some(fields)) = (&elsewhere, manifest.as_object_mut()) {
+        fields.insert("artifacts_at".to_owned(), json!(place));
+    }
     let text = serde_json::to_vec_pretty(&manifest).context("cannot write the manifest")?;
     durable::replace(&to.join(MANIFEST), &text, Readers::Owner)
         .with_context(|| format!("cannot write {}", to.join(MANIFEST).display()))?;
-    let sentence = format!(
-        "backed up {} with {} artifacts to {}",
-        from.display(),
-        artifacts.len(),
-        to.display()
-    );
+    let with = match elsewhere {
+        None => format!("with {} artifacts", artifacts.len()),
+        Some(place) => {
+            format!("without the artifacts, which are in {place} and have to be kept safe there,")
+        }
+    };
+    let sentence = format!("backed up {} {with} to {}", from.display(), to.display());
     output.done(&manifest, &sentence)
 }
 
@@ -154,7 +171,7 @@ fn prepare_target(path: &Path) -> Result<()> {
 
 /// A copy of the database and links to all its artifacts, in the hold.
 async fn collect(dir: &DataDir, hold: &Hold) -> Result<Vec<Id>> {
-    let (artifacts, snapshot) = (dir.artifacts(), hold.0.join("tandem.db"));
+    let artifacts = dir.artifacts();
     let entries = fs::read_dir(&artifacts)
         .with_context(|| format!("cannot look into {}", artifacts.display()))?;
     for entry in entries {
@@ -162,16 +179,7 @@ async fn collect(dir: &DataDir, hold: &Hold) -> Result<Vec<Id>> {
         link(&artifacts.join(&name), &hold.0.join(&name))?;
     }
     for _ in 0..ATTEMPTS {
-        durable::remove(&snapshot).context("cannot remove a copy of the database")?;
-        Store::snapshot(&dir.database(), &snapshot)
-            .await
-            .context("cannot copy the database")?;
-        let store = Store::open(&snapshot, Box::new(|_| ()))
-            .await
-            .context("cannot open the copy of the database")?;
-        let ids = store.artifact_ids().await;
-        store.close().await;
-        let ids: Vec<Id> = ids?.into_iter().collect();
+        let ids = snapshot(dir, hold).await?;
         let mut whole = true;
         for id in &ids {
             let held = hold.0.join(id.to_string());
@@ -182,6 +190,21 @@ async fn collect(dir: &DataDir, hold: &Hold) -> Result<Vec<Id>> {
         }
     }
     bail!("artifacts are deleted faster than the database can be copied")
+}
+
+/// A copy of the database, in the hold, and which artifacts it knows.
+async fn snapshot(dir: &DataDir, hold: &Hold) -> Result<Vec<Id>> {
+    let copy = hold.0.join("tandem.db");
+    durable::remove(&copy).context("cannot remove a copy of the database")?;
+    Store::snapshot(&dir.database(), &copy)
+        .await
+        .context("cannot copy the database")?;
+    let store = Store::open(&copy, Box::new(|_| ()))
+        .await
+        .context("cannot open the copy of the database")?;
+    let ids = store.artifact_ids().await;
+    store.close().await;
+    Ok(ids?.into_iter().collect())
 }
 
 /// A directory that goes when this does.

@@ -12,6 +12,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
 use crate::app::App;
+use crate::blobs::file_name;
 use crate::clock::now;
 use crate::link::{self, Attempt, Fault};
 use crate::query::Query;
@@ -33,7 +34,8 @@ pub async fn for_device(
     let session = app.sessions.current(&app.store, device, auth_set).await?;
     let session = session.ok_or_else(|| Refusal::unauthorized("unauthorized"))?;
     app.sessions.heard(&session, now().millis());
-    send(&app, artifact, &asked, Some(session)).await
+    let artifact = known(&app, artifact).await?;
+    send(&app, &artifact, &asked, Some(session)).await
 }
 
 /// `GET /api/management/v1/download/{artifact}`
@@ -44,7 +46,29 @@ pub async fn for_operator(
     asked: Asked,
 ) -> Result {
     check_link(&app, &asked, &query)?;
-    send(&app, artifact, &asked, None).await
+    let artifact = known(&app, artifact).await?;
+    send(&app, &artifact, &asked, None).await
+}
+
+/// `GET /api/devices/v1/artifacts/{artifact}/{sha256}`: the same for all devices, so that a cache may keep it.
+pub async fn for_caches(
+    State(app): State<Arc<App>>,
+    Params((artifact, sha256)): Params<(Id, String)>,
+    query: Query,
+    asked: Asked,
+) -> Result {
+    let left = check_link(&app, &asked, &query)?;
+    let artifact = app.store.artifact(artifact).await?;
+    // What lies under an address never changes, also if an identifier is used again.
+    let artifact = artifact
+        .filter(|artifact| artifact.sha256 == sha256)
+        .ok_or_else(|| Refusal::not_found("artifact"))?;
+    let keep = format!("public, max-age={left}, immutable");
+    let mut response = send(&app, &artifact, &asked, None).await?;
+    response
+        .headers_mut()
+        .extend(header_of(header::CACHE_CONTROL, &keep));
+    Ok(response)
 }
 
 /// A request without its body, which nobody reads.
@@ -66,7 +90,8 @@ impl<S: Sync> FromRequestParts<S> for Asked {
     }
 }
 
-fn check_link(app: &App, asked: &Asked, query: &Query) -> Result<()> {
+/// Seconds for which the link is still good.
+fn check_link(app: &App, asked: &Asked, query: &Query) -> Result<u64> {
     let resumes = asked
         .headers
         .get(header::RANGE)
@@ -80,27 +105,26 @@ fn check_link(app: &App, asked: &Asked, query: &Query) -> Result<()> {
         Attempt::Begin
     };
     let forbidden = |message: &str| Refusal::new(StatusCode::FORBIDDEN, message);
-    link::check(app.keys.links(), asked.uri.path(), query, attempt, now()).map_err(|fault| {
-        match fault {
-            Fault::Forged => forbidden("the signature of the link is wrong"),
-            Fault::Expired => forbidden("the link has expired: ask for a new one"),
-        }
+    let (key, path) = (app.keys.links(), asked.uri.path());
+    link::check(key, path, query, attempt, now()).map_err(|fault| match fault {
+        Fault::Forged => forbidden("the signature of the link is wrong"),
+        Fault::Expired => forbidden("the link has expired: ask for a new one"),
     })
+}
+
+async fn known(app: &App, id: Id) -> Result<StoredArtifact> {
+    let artifact = app.store.artifact(id).await?;
+    artifact.ok_or_else(|| Refusal::not_found("artifact"))
 }
 
 async fn send(
     app: &Arc<App>,
-    id: Id,
+    artifact: &StoredArtifact,
     asked: &Asked,
     session: Option<Arc<DeviceSession>>,
 ) -> Result {
-    let artifact = app
-        .store
-        .artifact(id)
-        .await?
-        .ok_or_else(|| Refusal::not_found("artifact"))?;
     let etag = format!("\"{}\"", artifact.sha256);
-    let headers = describe(&artifact, &etag);
+    let headers = describe(artifact, &etag);
     match choose(&asked.headers, &etag, artifact.size) {
         Choice::NotModified => Ok((StatusCode::NOT_MODIFIED, headers).into_response()),
         Choice::PreconditionFailed => Err(Refusal::new(
@@ -119,7 +143,7 @@ async fn send(
             let status = StatusCode::OK;
             respond(
                 app,
-                &artifact,
+                artifact,
                 0,
                 artifact.size,
                 (status, headers),
@@ -135,7 +159,7 @@ async fn send(
             let status = StatusCode::PARTIAL_CONTENT;
             respond(
                 app,
-                &artifact,
+                artifact,
                 start,
                 end,
                 (status, headers),
@@ -199,22 +223,6 @@ fn describe(artifact: &StoredArtifact, etag: &str) -> HeaderMap {
     headers
 }
 
-/// The name of an artifact as the name of a file that any system takes.
-fn file_name(name: &str) -> String {
-    let safe = |c: char| {
-        if c.is_ascii_alphanumeric() || "._-+".contains(c) {
-            c
-        } else {
-            '_'
-        }
-    };
-    let name: String = name.chars().take(100).map(safe).collect();
-    match name.trim_start_matches('.') {
-        "" => "artifact".to_owned(),
-        name => name.to_owned(),
-    }
-}
-
 fn header_of(name: header::HeaderName, value: &str) -> HeaderMap {
     HeaderValue::from_str(value)
         .map(|value| (name, value))
@@ -238,7 +246,7 @@ async fn respond(
     } else {
         let pieces = app
             .blobs
-            .read(artifact.id, start..end)
+            .read(artifact, start..end)
             .await
             .map_err(|err| Refusal::internal(&err))?;
         Body::from_stream(watched(Arc::clone(app), session, pieces))

@@ -7,13 +7,13 @@ use axum::response::IntoResponse;
 use http::StatusCode;
 use log::{debug, info};
 use serde_json::{Map, Value};
-use tandem_api::device::{NextArtifact, NextDeployment, NextRequest, Source};
-use tandem_api::{DeploymentStatus, Timestamp};
+use tandem_api::DeploymentStatus;
+use tandem_api::device::{NextArtifact, NextDeployment, NextRequest};
 use tandem_artifact::{ARTIFACT_NAME, Depends};
 
+use super::address::address;
 use crate::app::App;
 use crate::clock::now;
-use crate::link;
 use crate::query::Query;
 use crate::reply::{Json, Refusal, Result};
 use crate::request::{BaseUrl, Device, JsonBody};
@@ -216,15 +216,11 @@ async fn offer(
             }
         }
     }
-    let expire = time.plus_millis(link::FOR_DEVICES);
     Ok(Json(NextDeployment {
         id: open.deployment.to_string(),
         artifact: NextArtifact {
             id: Some(artifact.id.to_string()),
-            source: Source {
-                uri: address(app, device, base, &artifact, expire),
-                expire: Some(expire),
-            },
+            source: address(app, device, base, &artifact, time).await?,
             device_types_compatible: artifact.content.device_types().to_vec(),
             artifact_name: artifact.name,
         },
@@ -232,21 +228,6 @@ async fn offer(
         maintenance_openings: prospects.openings(open, time.millis()),
     })
     .into_response())
-}
-
-fn address(
-    app: &App,
-    device: &DeviceSession,
-    base: &BaseUrl,
-    artifact: &StoredArtifact,
-    expire: Timestamp,
-) -> String {
-    let (device, auth_set) = (device.device, device.auth_set);
-    let path = format!(
-        "/api/devices/v1/download/{}/{device}/{auth_set}",
-        artifact.id
-    );
-    format!("{}{}", base.0, link::sign(app.keys.links(), &path, expire))
 }
 
 async fn settle(

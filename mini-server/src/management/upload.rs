@@ -61,9 +61,7 @@ pub async fn post(State(app): State<Arc<App>>, _: Operator, request: Request) ->
 /// # Errors
 /// A refusal with a sentence that says what is wrong with form or artifact.
 pub async fn take(app: &Arc<App>, request: Request) -> Result<Id> {
-    let _place = tokio::time::timeout(GRACE, app.uploads.acquire())
-        .await
-        .map_err(|_| Refusal::unavailable(60))?;
+    let _place = place(app).await?;
     let (parts, body) = request.into_parts();
     let mut form = Form::new(&parts.headers, body)?;
     let outcome = receive(app, &mut form).await;
@@ -74,6 +72,25 @@ pub async fn take(app: &Arc<App>, request: Request) -> Result<Id> {
         staged = framed(app, staged).await?.map_err(refuse)?;
     }
     store(app, staged, fields).await
+}
+
+/// A place among those who may work on artifacts at once.
+pub(super) async fn place(app: &App) -> Result<impl Drop> {
+    let place = tokio::time::timeout(GRACE, app.uploads.acquire()).await;
+    let place = place.map_err(|_| Refusal::unavailable(60))?;
+    place.map_err(|err| Refusal::internal(&err))
+}
+
+/// Whether there is space for so many bytes more.
+pub(super) fn space(app: &App, bytes: u64) -> Result<()> {
+    let wanted = app.settings.min_free.saturating_add(bytes);
+    if app.blobs.free().is_some_and(|free| free < wanted) {
+        return Err(Refusal::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "there is too little free space for artifacts on the server: delete some, or give it more",
+        ));
+    }
+    Ok(())
 }
 
 async fn receive(app: &App, form: &mut Form) -> Result<(Staged, Fields)> {
@@ -100,16 +117,7 @@ async fn receive(app: &App, form: &mut Form) -> Result<(Staged, Fields)> {
     if fields.size.is_some_and(|size| size > limit) {
         return Err(too_large());
     }
-    let wanted = app
-        .settings
-        .min_free
-        .saturating_add(fields.size.unwrap_or(0));
-    if app.blobs.free().is_some_and(|free| free < wanted) {
-        return Err(Refusal::new(
-            StatusCode::INSUFFICIENT_STORAGE,
-            "there is too little free space for artifacts on the server: delete some, or give it more",
-        ));
-    }
+    space(app, fields.size.unwrap_or(0))?;
     if let Some(quota) = app.settings.artifact_quota {
         let stored = app.store.artifact_bytes().await?;
         if stored.saturating_add(fields.size.unwrap_or(1)) > quota {
@@ -190,7 +198,7 @@ async fn store(app: &Arc<App>, staged: Staged, fields: Fields) -> Result<Id> {
             content: staged.checked.content.clone(),
         };
         // The bytes first, durably; only then the row that makes them count.
-        staged.publish(&app.blobs, id).map_err(|err| {
+        staged.publish(&app.blobs, &new).await.map_err(|err| {
             if err.kind() == ErrorKind::AlreadyExists {
                 taken()
             } else {
@@ -200,7 +208,7 @@ async fn store(app: &Arc<App>, staged: Staged, fields: Fields) -> Result<Id> {
         let quota = app.settings.artifact_quota;
         let refusal = match app
             .store
-            .add_artifact(new, combinations.clone(), quota)
+            .add_artifact(new.clone(), combinations.clone(), quota)
             .await?
         {
             Added::Done => {
@@ -208,10 +216,11 @@ async fn store(app: &Arc<App>, staged: Staged, fields: Fields) -> Result<Id> {
                 return Ok(id);
             }
             Added::Ambiguous => ambiguous(&name, &combinations),
-            Added::Exists => taken(),
+            // Then what was put there may be the other's.
+            Added::Exists => return Err(taken()),
             Added::OverQuota => over_quota(),
         };
-        app.blobs.remove(id).await;
+        app.blobs.discard(&new).await;
         Err(refusal)
     }));
     stored.await.map_err(|err| Refusal::internal(&err))?
@@ -233,14 +242,14 @@ fn taken() -> Refusal {
     Refusal::conflict("there is an artifact with this identifier")
 }
 
-fn over_quota() -> Refusal {
+pub(super) fn over_quota() -> Refusal {
     Refusal::new(
         StatusCode::INSUFFICIENT_STORAGE,
         "all artifacts together would be larger than the server's --artifact-quota: delete some that no device needs",
     )
 }
 
-fn refuse(rejected: Rejected) -> Refusal {
+pub(super) fn refuse(rejected: Rejected) -> Refusal {
     match rejected {
         Rejected::Storage(err) if err.kind() == ErrorKind::StorageFull => Refusal::new(
             StatusCode::INSUFFICIENT_STORAGE,

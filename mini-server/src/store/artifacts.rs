@@ -303,13 +303,17 @@ impl Store {
 
 /// Which use of an artifact forbids a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum UsedBy {
+pub(super) enum UsedBy {
     AnyDeployment,
     ActiveDeployment,
 }
 
 /// Why an artifact cannot be changed, if it cannot.
-async fn refusal(tx: &mut Tx, id: Id, used_by: UsedBy) -> Result<Option<Changed>, Error> {
+pub(super) async fn refusal(
+    tx: &mut Tx,
+    id: Id,
+    used_by: UsedBy,
+) -> Result<Option<Changed>, Error> {
     let used = sqlx::query(
         "SELECT EXISTS (SELECT 1 FROM deployments d
                         WHERE d.artifact_name = a.name AND ($2 = 0 OR d.finished IS NULL)) AS used

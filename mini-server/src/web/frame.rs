@@ -113,6 +113,7 @@ fn notice(done: &str, number: u64) -> Option<String> {
         "named" => "The device has its name.".to_owned(),
         "dismissed" => "The key is forgotten.".to_owned(),
         "uploaded" => "The release is uploaded and checked.".to_owned(),
+        "framed" => "The artifact is in frames: devices fetch only what is new to them.".to_owned(),
         "deleted" => "The artifact is deleted.".to_owned(),
         "deployed" => "The deployment is made. Devices get it when they ask next.".to_owned(),
         "aborted" => "The deployment is aborted.".to_owned(),

@@ -15,7 +15,9 @@ use crate::access::Operator;
 use crate::admin::output::size;
 use crate::app::App;
 use crate::clock::now;
+use crate::framing::is_rootfs_image;
 use crate::management::artifacts::{link_to, missing, remove};
+use crate::management::reframing::reframe;
 use crate::query::Query;
 use crate::reply::{Refusal, Result};
 use crate::request::Params;
@@ -42,6 +44,8 @@ struct ReleasePage {
     clears: String,
     meta_data: String,
     deploy: String,
+    /// It can be put into frames, as far as one can see.
+    may_be_framed: bool,
     preview: Preview,
     siblings: Vec<Line>,
 }
@@ -116,6 +120,7 @@ pub(crate) async fn get(
             .map(|text| inert_lines(&text, META_DATA))
             .unwrap_or_default(),
         deploy: format!("/deployments/new?release={}", escape(&artifact.name)),
+        may_be_framed: is_rootfs_image(content),
         preview: preview(&app, std::slice::from_ref(&artifact), false, &Targets::All).await?,
         siblings: siblings
             .iter()
@@ -143,6 +148,10 @@ pub(crate) async fn post(
     form: Form,
 ) -> Result {
     match form.text("action") {
+        "frame" => {
+            let id = reframe(&app, id).await?;
+            Ok(see_other(&format!("/releases/{id}?done=framed")))
+        }
         "delete" => {
             remove(&app, id).await?;
             Ok(see_other("/releases?done=deleted"))

@@ -31,6 +31,8 @@ struct Releases {
     search: String,
     releases: Vec<Release>,
     stored: String,
+    /// The release that most devices run, of those that are here.
+    hint: String,
     keys: bool,
     url: String,
 }
@@ -98,6 +100,11 @@ pub(crate) async fn get(
         .into_iter()
         .filter_map(|one| Some((one.name?, one.devices)))
         .collect();
+    let hint = in_use
+        .iter()
+        .filter(|(name, _)| artifacts.iter().any(|one| one.name == **name))
+        .max_by_key(|(_, devices)| **devices);
+    let hint = hint.map_or_else(String::new, |(name, _)| inert(name, 100));
     let time = now().millis();
     let mut releases: Vec<(String, Release)> = Vec::new();
     for artifact in artifacts.iter().take(LISTED) {
@@ -120,6 +127,7 @@ pub(crate) async fn get(
         frame,
         search: inert(&search, 256),
         releases: releases.into_iter().map(|(_, release)| release).collect(),
+        hint,
         stored: size(app.store.artifact_bytes().await?),
         keys: app.settings.verification.is_on(),
         url: base.0,

@@ -8,6 +8,7 @@ use tandem_artifact::framed::{BLOCK, Cost, Hint, sections};
 use tandem_artifact::{Artifact, Compressor, Content, Draft, FileName, Verification, Writer};
 
 use crate::harness::{Server, artifact, form};
+use crate::pages::browser::Browser;
 
 /// Noise, the same for the same seed.
 fn blocks(seed: u64, count: usize) -> Vec<u8> {
@@ -40,12 +41,11 @@ fn rootfs(name: &str, image: &[u8]) -> Vec<u8> {
 fn framed(server: &Server, artifact: &[u8]) -> Vec<u8> {
     let answer = server.upload_form(&form(&[("framed", b"true"), ("artifact", artifact)]));
     assert_eq!(answer.status, 201, "{}", answer.text());
-    let stored = server.data().join("artifacts").join(answer.location());
     assert_eq!(
         fs::read_dir(server.data().join("uploads")).unwrap().count(),
         0
     );
-    fs::read(stored).unwrap()
+    server.stored(&answer.location())
 }
 
 /// What somebody fetches of `artifact` who has `image`; `None` if it is not framed.
@@ -98,6 +98,73 @@ fn an_upload_is_framed_with_the_release_that_most_devices_run_as_a_hint() {
         .unwrap()
         .clone();
     assert_eq!(shown["size"], hinted.len());
+}
+
+#[test]
+fn what_is_here_already_is_framed_by_a_button_on_its_page() {
+    let server = Server::start();
+    let browser = Browser::signed_in(&server);
+    let (old, mut new) = (blocks(1, 300), blocks(1, 300));
+    new[101 * BLOCK..103 * BLOCK].copy_from_slice(&blocks(2, 2));
+    server.uploaded(&rootfs("v1", &old));
+    let plain = server.uploaded(&rootfs("v2", &new));
+    let mut device = server.device("one");
+    server.accept(&mut device);
+    let body = json!([{"name": "artifact_name", "value": "v1"}]);
+    let path = "/api/devices/v1/inventory/device/attributes";
+    assert_eq!(device.request(&server, "PATCH", path, body).status, 200);
+    assert!(browser.page("/releases").contains("v1, is taken as a hint"));
+
+    // Not while devices may be fetching it.
+    let deployment = server.deploy("v2", &[&device]);
+    let page = format!("/releases/{plain}");
+    assert!(browser.page(&page).contains("Put it into frames"));
+    let refused = browser.post(&page, &[("action", "frame")]);
+    assert_eq!(refused.status, 409);
+    assert!(
+        refused.text().contains("when that has ended"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(device.next(&server, "v1").status, 200);
+    device.report(&server, &deployment, "success");
+
+    let framed = browser.post(&page, &[("action", "frame")]);
+    assert_eq!(framed.status, 303, "{}", framed.text());
+    let location = framed.header("location").unwrap().to_owned();
+    assert!(browser.page(&location).contains("is in frames"));
+    let id = location.split(['/', '?']).nth(2).unwrap();
+    let bytes = server.stored(id);
+    assert_eq!(cost(&bytes, &old).unwrap() / BLOCK as u64, 2);
+    assert_eq!(server.kept(), 2);
+    // The old address leads nowhere, and what is known of the release is as before.
+    assert_eq!(browser.get(&page).status, 404);
+    assert_eq!(server.status_on(&deployment, &device)["status"], "success");
+    assert_eq!(server.upload(&rootfs("v2", &new)).status, 409);
+
+    // What is no root file system has no such button.
+    let module = server.uploaded(&artifact("v3"));
+    let page = format!("/releases/{module}");
+    assert!(!browser.page(&page).contains("Put it into frames"));
+    assert_eq!(browser.post(&page, &[("action", "frame")]).status, 422);
+}
+
+#[test]
+fn the_form_for_uploads_frames_where_that_is_ticked() {
+    let server = Server::start();
+    let browser = Browser::signed_in(&server);
+    let image = blocks(1, 300);
+    let plain = rootfs("v1", &image);
+    let fields: [(&str, &[u8]); 3] = [
+        ("description", b"d"),
+        ("framed", b"true"),
+        ("artifact", &plain),
+    ];
+    let uploaded = browser.upload_form(&form(&fields), "text/html");
+    assert_eq!(uploaded.status, 303, "{}", uploaded.text());
+    let location = uploaded.header("location").unwrap().to_owned();
+    let id = location.split(['/', '?']).nth(2).unwrap();
+    assert!(cost(&server.stored(id), &image).is_some());
 }
 
 #[test]

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
+use tandem_places::{Nginx, ObjectStore, Sent};
+use tempfile::TempDir;
 
 use crate::harness::{Device, Server, artifact, build, installed, pause, wait_until, write};
 
@@ -285,6 +287,51 @@ fn cutting_proxy(to: SocketAddr, limit: u64) -> (SocketAddr, Arc<AtomicU64>) {
         }
     });
     (address, cuts)
+}
+
+#[test]
+fn mender_client_installs_from_a_store_by_a_link_that_the_store_signed() {
+    let there = ObjectStore::installed().unwrap() && Nginx::installed().unwrap();
+    if !(there && possible()) {
+        return;
+    }
+    // The store has a certificate by the authority that the device trusts.
+    let mut server = Server::start_among(TempDir::new().unwrap(), &[], Vec::new());
+    let store = ObjectStore::start(&server.dir.path().join("store")).unwrap();
+    let nginx = Nginx::start(
+        &server.dir.path().join("nginx"),
+        &server.data().join("tls"),
+        "",
+        &format!(
+            "location / {{ proxy_pass http://{}; proxy_set_header Host $http_host; }}",
+            store.address()
+        ),
+    )
+    .unwrap();
+    server.terminate();
+    assert!(server.wait());
+    let mut environment = store.environment_behind(&nginx.url());
+    let authority = server.authority().display().to_string();
+    environment.push(("AWS_CA_BUNDLE".to_owned(), authority));
+    let place = store.place("fleet");
+    server.set_args(&["--artifacts", &place, "--artifact-links", "store"]);
+    server.set_environment(environment);
+    server.restart();
+
+    let client = MenderClient::start(&server, server.address);
+    let device = client.accepted(&server);
+    // In parts to the store, in one piece from it.
+    let whole = build("v2", &["testboard"], &[], 12_000_000);
+    server.uploaded(&whole);
+    let deployment = server.deploy("v2", &[&device]);
+    wait_for(&server, &deployment, &device, "success");
+    let installed: &Path = &client.dir.join("share/installed");
+    assert_eq!(std::fs::metadata(installed).unwrap().len(), 12_000_000);
+    let sent = nginx.sent().unwrap();
+    let download = |one: &Sent| one.status == 200 && one.bytes > 12_000_000;
+    assert!(sent.iter().any(download), "{sent:?}");
+    let answered = server.log();
+    assert!(!answered.lines().any(|line| line.contains("/download/")));
 }
 
 /// It waits a minute before it goes on, whatever it is told.

@@ -10,6 +10,7 @@ use std::time::Instant;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use tandem_places::ObjectStore;
 use tempfile::TempDir;
 
 use super::{Answer, Device, Http, Json, SOON, form, pause};
@@ -26,8 +27,14 @@ pub struct Server {
     pub password: String,
     token: String,
     args: Vec<String>,
+    environment: Vec<(String, String)>,
     out: Vec<String>,
+    /// Where its artifacts are, if not with it.
+    store: Option<ObjectStore>,
 }
+
+/// What stands before the names of objects in a server's own store.
+const PREFIX: &str = "artifacts/of-one";
 
 impl Server {
     pub fn start() -> Self {
@@ -39,7 +46,26 @@ impl Server {
         Self::start_in(dir, args)
     }
 
+    /// One whose artifacts are where `./check s3` says: with it, or in a store of its own.
     pub fn start_in(dir: TempDir, args: &[&str]) -> Self {
+        if std::env::var_os("TANDEM_ARTIFACTS_IN").is_some_and(|place| place == "s3") {
+            let store = ObjectStore::start(&dir.path().join("store")).unwrap();
+            return Self::start_on(dir, store, args);
+        }
+        Self::start_among(dir, args, Vec::new())
+    }
+
+    /// One with its artifacts in `store`.
+    pub fn start_on(dir: TempDir, store: ObjectStore, args: &[&str]) -> Self {
+        let place = store.place(PREFIX);
+        let args = [&["--artifacts", &place], args].concat();
+        let mut server = Self::start_among(dir, &args, store.environment());
+        server.store = Some(store);
+        server
+    }
+
+    /// One with these variables in its environment.
+    pub fn start_among(dir: TempDir, args: &[&str], environment: Vec<(String, String)>) -> Self {
         let mut server = Self {
             process: None,
             address: "127.0.0.1:0".parse().unwrap(),
@@ -48,7 +74,9 @@ impl Server {
             password: String::new(),
             token: String::new(),
             args: args.iter().map(ToString::to_string).collect(),
+            environment,
             out: Vec::new(),
+            store: None,
         };
         server.launch("127.0.0.1:0");
         let last = |prefix: &str| {
@@ -96,6 +124,7 @@ impl Server {
             .arg(self.data())
             .args(["--listen", listen])
             .args(&self.args)
+            .envs(self.environment.iter().cloned())
             .stdout(Stdio::piped())
             .stderr(log)
             .env("RUST_BACKTRACE", "1")
@@ -114,6 +143,52 @@ impl Server {
             self.out.push(line);
         }
         self.process = Some(process);
+    }
+
+    /// What it is to be started with from now on.
+    pub fn set_args(&mut self, args: &[&str]) {
+        self.args = args.iter().map(ToString::to_string).collect();
+    }
+
+    /// What it is to have in its environment from now on.
+    pub fn set_environment(&mut self, environment: Vec<(String, String)>) {
+        self.environment = environment;
+    }
+
+    /// What it has in its environment.
+    pub fn environment(&self) -> &[(String, String)] {
+        &self.environment
+    }
+
+    /// The store with its artifacts.
+    pub fn store(&mut self) -> &mut ObjectStore {
+        self.store.as_mut().unwrap()
+    }
+
+    /// How many artifacts are kept, wherever that is.
+    pub fn kept(&self) -> usize {
+        match &self.store {
+            None => std::fs::read_dir(self.data().join("artifacts"))
+                .unwrap()
+                .count(),
+            Some(store) => store.objects(PREFIX).unwrap().len(),
+        }
+    }
+
+    /// The bytes of an artifact, wherever they are kept.
+    #[track_caller]
+    pub fn stored(&self, id: &str) -> Vec<u8> {
+        let kept = match &self.store {
+            None => self.data().join("artifacts").join(id),
+            Some(store) => {
+                let objects = store.objects(&format!("{PREFIX}/{id}")).unwrap();
+                let [one] = objects.as_slice() else {
+                    panic!("{objects:?}");
+                };
+                one.clone()
+            }
+        };
+        std::fs::read(kept).unwrap()
     }
 
     /// Starts it again on the same address, after it was stopped or killed.
@@ -181,6 +256,7 @@ impl Server {
             .args(args)
             .arg("--data")
             .arg(self.data())
+            .envs(self.environment.iter().cloned())
             .output()
             .unwrap()
     }

@@ -74,6 +74,11 @@ impl<'a> Browser<'a> {
     }
 
     pub fn upload(&self, artifact: &[u8], accept: &str) -> Answer {
+        let body = form(&[("description", b"d"), ("artifact", artifact)]);
+        self.upload_form(&body, accept)
+    }
+
+    pub fn upload_form(&self, body: &[u8], accept: &str) -> Answer {
         let origin = self.server.url();
         let headers = [
             ("cookie", self.cookie.as_str()),
@@ -81,10 +86,9 @@ impl<'a> Browser<'a> {
             ("origin", origin.as_str()),
             ("content-type", "multipart/form-data; boundary=XyZ"),
         ];
-        let body = form(&[("description", b"d"), ("artifact", artifact)]);
         self.server
             .connect()
-            .request("POST", "/releases", &headers, &body)
+            .request("POST", "/releases", &headers, body)
     }
 }
 
