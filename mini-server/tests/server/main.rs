@@ -28,6 +28,7 @@ mod mender_client;
 mod operations;
 mod pages;
 mod people;
+mod postgres;
 mod robustness;
 mod roles;
 mod rollout_pages;

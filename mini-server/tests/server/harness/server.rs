@@ -5,13 +5,16 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use tempfile::TempDir;
 
+use super::postgres::{self, Database};
 use super::{Answer, Device, Http, Json, SOON, form, pause};
 
 /// The program under test.
@@ -27,6 +30,8 @@ pub struct Server {
     token: String,
     args: Vec<String>,
     out: Vec<String>,
+    /// Where its database is, if not in its data directory.
+    database: Option<Arc<Database>>,
 }
 
 impl Server {
@@ -40,6 +45,12 @@ impl Server {
     }
 
     pub fn start_in(dir: TempDir, args: &[&str]) -> Self {
+        let database = postgres::wanted().then(postgres::database).map(Arc::new);
+        Self::start_on(dir, args, database)
+    }
+
+    /// With this database, which others may have, too.
+    pub fn start_on(dir: TempDir, args: &[&str], database: Option<Arc<Database>>) -> Self {
         let mut server = Self {
             process: None,
             address: "127.0.0.1:0".parse().unwrap(),
@@ -49,6 +60,7 @@ impl Server {
             token: String::new(),
             args: args.iter().map(ToString::to_string).collect(),
             out: Vec::new(),
+            database,
         };
         server.launch("127.0.0.1:0");
         let last = |prefix: &str| {
@@ -66,6 +78,35 @@ impl Server {
             server.token = server.login();
         }
         server
+    }
+
+    /// Another process on the same database, with the same artifacts, as behind a load balancer.
+    pub fn another(&self) -> Self {
+        let dir = TempDir::new().unwrap();
+        let data = dir.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        std::os::unix::fs::symlink(self.data().join("artifacts"), data.join("artifacts")).unwrap();
+        let mut other = Self::start_on(dir, &[], self.database.clone());
+        other.email.clone_from(&self.email);
+        other.password.clone_from(&self.password);
+        other.token.clone_from(&self.token);
+        other
+    }
+
+    /// Its database, if that is not in its data directory.
+    pub fn database(&self) -> &Database {
+        self.database.as_ref().unwrap()
+    }
+
+    /// The same, to be kept.
+    pub fn shared_database(&self) -> &Arc<Database> {
+        self.database.as_ref().unwrap()
+    }
+
+    /// Starts it again, with its database there from now on.
+    pub fn move_to(&mut self, database: Arc<Database>) {
+        self.database = Some(database);
+        self.restart();
     }
 
     /// The data directory.
@@ -89,7 +130,8 @@ impl Server {
             .append(true)
             .open(self.dir.path().join("log"))
             .unwrap();
-        let mut process = Command::new(PROGRAM)
+        let mut process = self
+            .command()
             .arg("serve")
             .args(["--log-level", "debug"])
             .arg("--data")
@@ -175,9 +217,35 @@ impl Server {
             * 1024
     }
 
+    /// The program, which is told where the database is.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(PROGRAM);
+        match &self.database {
+            Some(database) => command.env("TANDEM_DATABASE", database.url()),
+            None => command.env_remove("TANDEM_DATABASE"),
+        };
+        command
+    }
+
+    /// Runs SQL on the database of a server that does not run.
+    pub fn sql(&self, script: &str) {
+        match &self.database {
+            Some(database) => database.run(script),
+            None => postgres::block_on(async {
+                let url = format!("sqlite://{}", self.data().join("tandem.db").display());
+                let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+                sqlx::raw_sql(sqlx::AssertSqlSafe(script))
+                    .execute(&mut connection)
+                    .await
+                    .unwrap();
+                connection.close().await.unwrap();
+            }),
+        }
+    }
+
     /// A verb on the data directory.
     pub fn verb(&self, args: &[&str]) -> Output {
-        Command::new(PROGRAM)
+        self.command()
             .args(args)
             .arg("--data")
             .arg(self.data())
