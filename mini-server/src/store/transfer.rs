@@ -312,7 +312,8 @@ async fn content(to: &mut Connection, table: &str, columns: &[Column]) -> Result
 
 /// The numbers of new rows follow those that were given so far, also if their rows are gone.
 async fn number_on(from: &mut Connection, to: &mut Connection, table: &str) -> Result<(), Error> {
-    let row = sql::query("SELECT seq FROM sqlite_sequence WHERE name = $1")
+    // It is 0 where what was to be the first row was undone.
+    let row = sql::query("SELECT seq FROM sqlite_sequence WHERE name = $1 AND seq > 0")
         .bind(table)
         .fetch_optional(from)
         .await?;

@@ -440,7 +440,9 @@ fn a_server_moves_to_postgresql_and_its_devices_do_not_notice() {
     let out = migrate();
     assert!(!out.status.success(), "the server runs");
     let before = shown(&server, &id);
-    server.kill();
+    // Properly, so that all of it is in the one file that is compared below.
+    server.terminate();
+    assert!(server.wait());
     let source = std::fs::read(server.data().join("tandem.db")).unwrap();
 
     // Interrupted: nothing is there, and it can be begun again.
