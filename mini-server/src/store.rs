@@ -104,9 +104,10 @@ impl Store {
             Database::Postgres(postgres) => {
                 let process = hearing::Process::among_others();
                 watcher(&[Change::Unheard]);
-                let hear = process
-                    .clone()
-                    .hear(postgres.clone(), Arc::clone(&watcher), stopping);
+                let hear =
+                    process
+                        .clone()
+                        .hear((**postgres).clone(), Arc::clone(&watcher), stopping);
                 tokio::spawn(hear);
                 process
             }

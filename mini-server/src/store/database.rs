@@ -17,7 +17,7 @@ pub enum Database {
     /// In this file: SQLite.
     File(PathBuf),
     /// On a server, which other processes may use at the same time.
-    Postgres(Postgres),
+    Postgres(Box<Postgres>),
 }
 
 /// A database on a PostgreSQL server.
@@ -51,9 +51,9 @@ impl Database {
     /// # Errors
     /// With the reason, if it is no such address. It does not repeat the address: that may have a password in it.
     pub fn postgres(url: &str, patience: Duration) -> Result<Self, String> {
-        let options: PgConnectOptions = url.parse().map_err(|err| match err {
-            sqlx::Error::Configuration(err) => err.to_string(),
-            err => err.to_string(),
+        let options: PgConnectOptions = url.parse().map_err(|err: sqlx::Error| {
+            // Its own sentence has one in front that says nothing.
+            std::error::Error::source(&err).map_or(err.to_string(), ToString::to_string)
         })?;
         let options = options
             .application_name("tandem-server")
@@ -71,7 +71,7 @@ impl Database {
                 ("timezone", "UTC"),
             ])
             .disable_statement_logging();
-        Ok(Self::Postgres(Postgres { options, patience }))
+        Ok(Self::Postgres(Box::new(Postgres { options, patience })))
     }
 
     /// The file, unless it is elsewhere.

@@ -270,7 +270,7 @@ async fn send(
         let Some(to) = to.as_deref_mut() else {
             continue;
         };
-        for some in rows.chunks((VALUES / columns.len().max(1)).max(1)) {
+        for some in rows.chunks(VALUES.checked_div(columns.len()).unwrap_or(1).max(1)) {
             let mut query = QueryBuilder::new("INSERT INTO ");
             query.push(table).push(" (").push(&names).push(") ");
             query.push_values(some, |mut list, row| {
