@@ -19,6 +19,7 @@ pub mod devices;
 pub mod filters;
 pub mod groups;
 pub mod log_level;
+pub mod migrate;
 pub mod output;
 pub mod progress;
 pub mod rollout_args;

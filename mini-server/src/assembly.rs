@@ -16,9 +16,10 @@ use crate::live::Live;
 use crate::login_guard::LoginGuard;
 use crate::metrics::Metrics;
 use crate::password::Passwords;
+use crate::processes;
 use crate::routes::surface;
 use crate::sessions::Sessions;
-use crate::store::Store;
+use crate::store::{Database, Store};
 use crate::throttle::{Rate, Throttles};
 use crate::webhooks::Outgoing;
 
@@ -40,6 +41,42 @@ impl Default for Rates {
     }
 }
 
+/// The database, and what is remembered of it.
+pub struct Opened {
+    store: Store,
+    sessions: Arc<Sessions>,
+    live: Arc<Live>,
+}
+
+impl Opened {
+    /// Opens the database of the server in `dir`. Where several processes share it, `dir` has what they share afterwards.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub async fn new(dir: &DataDir, lock: &Lock, database: &Database) -> Result<Self> {
+        let sessions = Arc::new(Sessions::default());
+        let live = Arc::new(Live::default());
+        let watcher = {
+            let (sessions, live) = (Arc::clone(&sessions), Arc::clone(&live));
+            Arc::new(move |changes: &[_]| {
+                sessions.apply(changes);
+                live.apply(changes);
+            })
+        };
+        let store = Store::open(database, watcher)
+            .await
+            .with_context(|| format!("cannot open {database}"))?;
+        if database.file().is_none() {
+            processes::share(dir, lock, &store).await?;
+        }
+        Ok(Self {
+            store,
+            sessions,
+            live,
+        })
+    }
+}
+
 /// A server that is ready to answer.
 pub struct Assembled {
     /// What answers.
@@ -52,20 +89,18 @@ impl Assembled {
     ///
     /// # Errors
     /// If something cannot be opened.
-    pub async fn new(dir: &DataDir, lock: Lock, settings: Settings, rates: Rates) -> Result<Self> {
-        let sessions = Arc::new(Sessions::default());
-        let live = Arc::new(Live::default());
-        let watcher = {
-            let (sessions, live) = (Arc::clone(&sessions), Arc::clone(&live));
-            Box::new(move |changes: &[_]| {
-                sessions.apply(changes);
-                live.apply(changes);
-            })
-        };
-        let database = dir.database();
-        let store = Store::open(&database, watcher)
-            .await
-            .with_context(|| format!("cannot open {}", database.display()))?;
+    pub async fn new(
+        dir: &DataDir,
+        lock: Lock,
+        opened: Opened,
+        settings: Settings,
+        rates: Rates,
+    ) -> Result<Self> {
+        let Opened {
+            store,
+            sessions,
+            live,
+        } = opened;
         let blobs = Blobs::of_server(dir, &lock, &settings, &store).await?;
         let surface = surface();
         let routes = surface

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use log::LevelFilter;
 
@@ -22,6 +22,7 @@ use crate::housekeeping::Keep;
 use crate::link::Links;
 use crate::log_output::LogFormat;
 use crate::serve::Options;
+use crate::store::Database;
 use crate::tls::check_name;
 
 /// Over-the-air updates for embedded Linux: the server for small fleets
@@ -173,6 +174,18 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Move the database from a data directory to a PostgreSQL server; the server must not run meanwhile
+    Migrate {
+        /// Where to: postgres://USER@HOST/DATABASE, or a file with that in it; a database with nothing in it
+        #[arg(long, value_name = "URL|FILE")]
+        to: String,
+        /// The data directory
+        #[arg(long)]
+        data: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Make a data directory from a backup
     Restore {
         /// The backup
@@ -193,6 +206,15 @@ pub struct Place {
     /// On this data directory, also while its server runs [or TANDEM_DATA]
     #[arg(long, global = true, value_name = "DIR", conflicts_with = "server")]
     data: Option<PathBuf>,
+    /// Where its database is, if not in this directory: postgres://USER@HOST/DATABASE, or a file with that in it [or
+    /// TANDEM_DATABASE]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL|FILE",
+        conflicts_with = "server"
+    )]
+    database: Option<String>,
     /// On this server [or TANDEM_SERVER]
     #[arg(long, global = true, value_name = "URL")]
     server: Option<String>,
@@ -218,6 +240,10 @@ pub struct ServeArgs {
     /// Where everything is kept; made if it is not there [or TANDEM_DATA]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Keep the database on a PostgreSQL server and not in the data directory: postgres://USER@HOST/DATABASE, or a file
+    /// with that in it, so that a password is not seen by others on the machine [or TANDEM_DATABASE]
+    #[arg(long, value_name = "URL|FILE")]
+    database: Option<String>,
     /// Where to listen
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8443")]
     listen: SocketAddr,
@@ -338,6 +364,7 @@ impl ServeArgs {
         };
         Ok(Options {
             data: data(self.data)?,
+            database: database(self.database, PATIENCE)?,
             listen: self.listen,
             names: self.names,
             certificate: self.tls_cert.zip(self.tls_key),
@@ -367,7 +394,8 @@ impl Place {
             None => variable("TANDEM_SERVER"),
         });
         let Some(url) = server else {
-            return Ok((Target::Data(data(self.data)?), output));
+            let database = database(self.database, VERB_PATIENCE)?;
+            return Ok((Target::Data(data(self.data)?, database), output));
         };
         let token = self.token.or_else(|| variable("TANDEM_TOKEN"));
         let token = token.ok_or_else(|| {
@@ -391,6 +419,50 @@ pub fn data(given: Option<PathBuf>) -> Result<PathBuf> {
     given
         .or_else(|| variable("TANDEM_DATA").map(PathBuf::from))
         .ok_or_else(|| usage("where? Give --data DIR, or --server URL with --token TOKEN"))
+}
+
+/// How long the server waits at its start for a database server that is not there yet, and how long a verb does.
+const PATIENCE: Duration = Duration::from_secs(60);
+const VERB_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The database, from the command line or the environment; absent if it is in the data directory.
+fn database(given: Option<String>, patience: Duration) -> Result<Option<Database>> {
+    let given = given.or_else(|| variable("TANDEM_DATABASE"));
+    given.map(|text| postgres(&text, patience)).transpose()
+}
+
+/// Where a database is to be moved to.
+///
+/// # Errors
+/// If it is no such place.
+pub fn move_to(text: &str) -> Result<Database> {
+    postgres(text, VERB_PATIENCE)
+}
+
+/// A PostgreSQL database by its URL, or by a file that has the URL in it.
+///
+/// # Errors
+/// If it is no such URL.
+fn postgres(text: &str, patience: Duration) -> Result<Database> {
+    let is_url = |text: &str| text.starts_with("postgres://") || text.starts_with("postgresql://");
+    let url = if is_url(text) {
+        text.to_owned()
+    } else if text.contains("://") {
+        return Err(usage(
+            "a database is postgres://USER:PASSWORD@HOST:PORT/DATABASE, or a file with that in it",
+        ));
+    } else {
+        let content = std::fs::read_to_string(text)
+            .with_context(|| format!("cannot read the address of the database from {text}"))?;
+        content.trim().to_owned()
+    };
+    if !is_url(&url) {
+        return Err(usage(&format!(
+            "there is no postgres://USER:PASSWORD@HOST:PORT/DATABASE in {text}"
+        )));
+    }
+    Database::postgres(&url, patience)
+        .map_err(|err| usage(&format!("the address of the database is unusable: {err}")))
 }
 
 /// How to print.

@@ -5,6 +5,7 @@
 //!   lock               held by whoever works on the directory: the server, or a verb while there is none
 //!   admin.sock         the running server listens here for the verbs
 //!   tandem.db          users, devices, deployments, what is known about artifacts (and -wal, -shm beside it)
+//!   postgres           instead of tandem.db: where that is kept, without a password
 //!   token.key          32 random bytes: tokens and links are signed with it
 //!   artifacts/ID       artifacts, unless they are kept elsewhere
 //!   artifacts-at       where; not there if they are kept here
@@ -23,6 +24,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::durable::{self, Readers};
 use crate::secret::random;
+use crate::store::Database;
 use crate::token::TokenKey;
 
 /// The directory.
@@ -41,7 +43,7 @@ impl DataDir {
     pub fn create(path: &Path) -> Result<Self> {
         let dir = Self::create_without_database(path)?;
         let database = dir.database();
-        if !database.exists() {
+        if !database.exists() && !dir.elsewhere().exists() {
             // SQLite gives its other files the mode of this one.
             OpenOptions::new()
                 .append(true)
@@ -51,6 +53,40 @@ impl DataDir {
                 .with_context(|| format!("cannot make {}", database.display()))?;
         }
         Ok(dir)
+    }
+
+    /// Where the database is, of a server that is told `given`.
+    ///
+    /// # Errors
+    /// If that is not what this directory belongs to.
+    pub fn choose(&self, given: Option<Database>) -> Result<Database> {
+        let (file, note) = (self.database(), self.elsewhere());
+        match given {
+            None if !note.exists() => Ok(Database::File(file)),
+            None => bail!(
+                "the database of {} is not in this directory: say with --database or TANDEM_DATABASE where it is, {} \
+                 says which it was",
+                self.0.display(),
+                note.display()
+            ),
+            Some(given) if note.exists() || !file.exists() => Ok(given),
+            Some(given) => bail!(
+                "{} has a database of its own: `tandem-server migrate --data {} --to URL` moves it to {given}",
+                self.0.display(),
+                self.0.display()
+            ),
+        }
+    }
+
+    /// Notes that the database is elsewhere from now on.
+    ///
+    /// # Errors
+    /// Any failure of the file system.
+    pub fn note_elsewhere(&self, database: &Database) -> Result<()> {
+        let note = self.elsewhere();
+        let text = format!("{database}\n");
+        durable::replace(&note, text.as_bytes(), Readers::Owner)
+            .with_context(|| format!("cannot write {}", note.display()))
     }
 
     /// The same, but without a database it is not yet the directory of a server.
@@ -78,7 +114,7 @@ impl DataDir {
     /// If it is not.
     pub fn existing(path: &Path) -> Result<Self> {
         let dir = Self(path.to_owned());
-        if !dir.database().exists() {
+        if !dir.database().exists() && !dir.elsewhere().exists() {
             bail!(
                 "{} is not the data directory of a server: `tandem-server serve --data {}` makes one",
                 path.display(),
@@ -141,6 +177,17 @@ impl DataDir {
     #[must_use]
     pub fn database(&self) -> PathBuf {
         self.0.join("tandem.db")
+    }
+
+    /// Whether the directory belongs to a database that is elsewhere.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        self.elsewhere().exists()
+    }
+
+    /// What says that the database is elsewhere.
+    fn elsewhere(&self) -> PathBuf {
+        self.0.join("postgres")
     }
 
     /// Artifacts.

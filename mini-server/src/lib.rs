@@ -37,6 +37,7 @@ pub mod paging;
 pub mod password;
 pub mod patient;
 pub mod pem;
+pub mod processes;
 pub mod query;
 pub mod range;
 pub mod reply;

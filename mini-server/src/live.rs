@@ -55,7 +55,9 @@ impl Default for Live {
 impl Live {
     /// The database has changed.
     pub fn apply(&self, changes: &[Change]) {
-        let has = |topic| changes.iter().any(|change| change.topic() == Some(topic));
+        // What was not heard of may have been anything.
+        let all = changes.contains(&Change::Heard);
+        let has = |topic| all || changes.iter().any(|change| change.topic() == Some(topic));
         let (devices, deployments) = (has(Topic::Devices), has(Topic::Deployments));
         let releases = has(Topic::Releases);
         if !devices && !deployments && !releases {
@@ -160,7 +162,7 @@ impl Change {
         match self {
             Self::Device(_) => Some(Topic::Devices),
             Self::Deployments => Some(Topic::Deployments),
-            Self::Users => None,
+            Self::Users | Self::Heard | Self::Unheard => None,
             Self::Shown(topic) => Some(topic),
         }
     }

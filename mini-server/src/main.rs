@@ -9,10 +9,10 @@ use log::{LevelFilter, error};
 use tandem_server::admin::client::Client;
 use tandem_server::admin::output::Output;
 use tandem_server::admin::{
-    artifacts, audit, backup, deployments, devices, filters, groups, log_level, standing_orders,
-    tokens, users, webhooks,
+    artifacts, audit, backup, deployments, devices, filters, groups, log_level, migrate,
+    standing_orders, tokens, users, webhooks,
 };
-use tandem_server::cli::{Cli, Place, Verb, data, output};
+use tandem_server::cli::{Cli, Place, Verb, data, move_to, output};
 use tandem_server::exit::{self, Exit};
 use tandem_server::{log_output, serve};
 
@@ -117,6 +117,11 @@ async fn run(verb: Verb) -> Result<()> {
             data: dir,
             json,
         } => backup::backup(&data(dir)?, &to, output(json)).await,
+        Verb::Migrate {
+            to,
+            data: dir,
+            json,
+        } => migrate::run(&data(dir)?, &move_to(&to)?, output(json)).await,
         Verb::Restore {
             from,
             data: dir,

@@ -157,11 +157,12 @@ impl IntoResponse for Refusal {
 impl From<store::Error> for Refusal {
     fn from(err: store::Error) -> Self {
         match err {
-            store::Error::Stopped => Self::unavailable(10),
+            store::Error::Stopped | store::Error::Unavailable(_) => Self::unavailable(10),
             store::Error::Database(_)
             | store::Error::Migration(_)
             | store::Error::Corrupt { .. }
-            | store::Error::NotCommitted => Self::internal(&err),
+            | store::Error::NotCommitted
+            | store::Error::Unfit(_) => Self::internal(&err),
         }
     }
 }

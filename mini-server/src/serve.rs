@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::app::Settings;
-use crate::assembly::{Assembled, Rates};
+use crate::assembly::{Assembled, Opened, Rates};
 use crate::audit::{Cause, because};
 use crate::clock::now;
 use crate::data_dir::DataDir;
@@ -25,7 +25,7 @@ use crate::housekeeping;
 use crate::listener::{self, at_most};
 use crate::password;
 use crate::secret::{self, new_id};
-use crate::store::UserOutcome;
+use crate::store::{Database, UserOutcome};
 use crate::tls::{self, Certificate, Source};
 use crate::webhooks;
 
@@ -33,6 +33,8 @@ use crate::webhooks;
 pub struct Options {
     /// The data directory.
     pub data: PathBuf,
+    /// Where the database is, if not in the data directory.
+    pub database: Option<Database>,
     /// Where to listen.
     pub listen: SocketAddr,
     /// Further names by which devices know the server.
@@ -72,13 +74,21 @@ const OTHER_DESCRIPTORS: u64 = 128;
 pub async fn run(options: Options) -> Result<()> {
     // Whatever is made from here on is for its owner alone.
     umask(Mode::from_bits_truncate(0o077));
-    let dir = DataDir::create(&options.data)?;
+    let dir = match &options.database {
+        None => DataDir::create(&options.data)?,
+        Some(_) => DataDir::create_without_database(&options.data)?,
+    };
     let Some(lock) = dir.try_lock()? else {
         bail!(
             "a server or a verb works on {} already",
             options.data.display()
         );
     };
+    let database = dir.choose(options.database.clone())?;
+    let opened = Opened::new(&dir, &lock, &database).await?;
+    if database.file().is_none() {
+        dir.note_elsewhere(&database)?;
+    }
     let certificate = Certificate::load(match &options.certificate {
         Some((certificate, key)) => Source::Given {
             certificate: certificate.clone(),
@@ -97,7 +107,7 @@ pub async fn run(options: Options) -> Result<()> {
         },
         ..options.settings.clone()
     };
-    let server = Assembled::new(&dir, lock, settings, options.rates).await?;
+    let server = Assembled::new(&dir, lock, opened, settings, options.rates).await?;
     let listener = TcpListener::bind(options.listen)
         .await
         .with_context(|| format!("cannot listen on {}", options.listen))?;
@@ -168,7 +178,10 @@ async fn look_after(
         tokio::select! {
             _ = flush.tick() => server.flush().await,
             _ = renewal.tick() => certificate.refresh(),
-            _ = tidy.tick() => housekeeping::tidy(server.front.app(), now().millis()).await,
+            // Of several processes one does it; who becomes that one later does it within the hour.
+            _ = tidy.tick(), if server.front.app().store.is_keeper() => {
+                housekeeping::tidy(server.front.app(), now().millis()).await;
+            }
             _ = hangup.recv() => {
                 info!("reading the certificate again");
                 certificate.refresh();

@@ -2,7 +2,7 @@
 //!
 //! The store tells of every change after it is durable and before anybody is answered ([`Sessions::apply`]); from then
 //! on nothing older is used. Whoever read the database meanwhile notices by the epoch and does not keep what it read.
-//! That is all that several processes on one database would have to send each other.
+//! Other processes on the same database tell of their changes in the same way; while they are not heard nothing is kept.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -14,6 +14,8 @@ use crate::throttle::Due;
 /// The memory.
 pub struct Sessions {
     shards: [Mutex<Shard>; SHARDS],
+    /// Whether all changes are heard of.
+    heard_of: AtomicBool,
     /// Counts new deployments.
     deployments: AtomicU64,
     /// Devices that were heard from since that was written down.
@@ -64,6 +66,7 @@ impl Default for Sessions {
     fn default() -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
+            heard_of: AtomicBool::new(true),
             // Zero stands for a device of which nothing is known.
             deployments: AtomicU64::new(1),
             heard: Mutex::default(),
@@ -128,7 +131,7 @@ impl Sessions {
             over: AtomicBool::new(false),
         });
         let mut shard = self.shard(device);
-        if shard.epoch != epoch {
+        if shard.epoch != epoch || !self.is_told() {
             return Ok(Some(session));
         }
         if shard.devices.len() >= LIMIT {
@@ -161,7 +164,7 @@ impl Sessions {
             return Ok(None);
         };
         let mut operators = lock(&self.operators);
-        if operators.epoch == epoch {
+        if operators.epoch == epoch && self.is_told() {
             if operators.tokens.len() >= OPERATORS {
                 operators.tokens.clear();
             }
@@ -184,14 +187,42 @@ impl Sessions {
                 Change::Deployments => {
                     self.deployments.fetch_add(1, Ordering::AcqRel);
                 }
-                Change::Users => {
-                    let mut operators = lock(&self.operators);
-                    operators.epoch = operators.epoch.wrapping_add(1);
-                    operators.tokens.clear();
-                }
+                Change::Users => self.forget_operators(),
                 Change::Shown(_) => {}
+                Change::Unheard => {
+                    // First this: who keeps something after what follows sees it.
+                    self.heard_of.store(false, Ordering::Release);
+                    self.forget();
+                }
+                Change::Heard => {
+                    self.forget();
+                    self.heard_of.store(true, Ordering::Release);
+                }
             }
         }
+    }
+
+    /// Whether all changes are heard of.
+    fn is_told(&self) -> bool {
+        self.heard_of.load(Ordering::Acquire)
+    }
+
+    /// Forgets everything.
+    fn forget(&self) {
+        self.deployments.fetch_add(1, Ordering::AcqRel);
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            shard.epoch = shard.epoch.wrapping_add(1);
+            // What is being downloaded goes on: a database that is started again does not break it off.
+            shard.devices.clear();
+        }
+        self.forget_operators();
+    }
+
+    fn forget_operators(&self) {
+        let mut operators = lock(&self.operators);
+        operators.epoch = operators.epoch.wrapping_add(1);
+        operators.tokens.clear();
     }
 
     /// The count of deployments, to be read before what [`DeviceSession::set_idle`] says is looked up.
@@ -201,7 +232,8 @@ impl Sessions {
 
     /// Whether it is known that there is nothing for the device to do at `now`, ms.
     pub fn is_idle(&self, session: &DeviceSession, now: i64) -> bool {
-        session.idle_at.load(Ordering::Acquire) == self.deployments()
+        self.is_told()
+            && session.idle_at.load(Ordering::Acquire) == self.deployments()
             && now < session.idle_until.load(Ordering::Acquire)
     }
 

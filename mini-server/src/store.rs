@@ -6,6 +6,9 @@
 //!                                                                                   `-> Watcher hears what changed
 //! ```
 //!
+//! The database is a file (SQLite), or on a PostgreSQL server; then several processes may have it, of which one writes at a
+//! time, and each hears what the others changed.
+//!
 //! A work that was handed to the writer is done or not done as a whole, also when the request that wanted it is gone
 //! meanwhile. Caches in memory are told of a change after it is durable and before anybody is answered, so what an
 //! answer says holds from the next request on.
@@ -14,14 +17,17 @@ mod artifacts;
 mod attributes;
 mod audit_log;
 mod auth_sets;
+mod database;
 mod deployments;
 mod device_deployments;
 mod devices;
+mod dialect;
 mod enrolment;
 mod error;
 mod filters;
 mod fleet;
 mod groups;
+mod hearing;
 mod logs;
 mod migrations;
 mod new_deployments;
@@ -30,25 +36,29 @@ mod reframing;
 mod releases;
 mod rollouts;
 mod search;
+mod secrets;
+mod sql;
 mod standing_orders;
 mod steps;
 mod tokens;
+mod transfer;
 mod users;
 mod webhooks;
 mod writer;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{ConnectOptions, Connection as _, Row as _};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection as _};
+use tokio::sync::watch;
 
 pub use artifacts::{Added, ArtifactFilter, Changed, StoredArtifact};
 pub use attributes::{Mode, Owner, Written};
 pub use audit_log::{AuditFilter, AuditRow};
 pub use auth_sets::{Decision, Grant, Knock, Limits, Preauthorization, Session};
+pub use database::Database;
 pub use deployments::{Abort, DeploymentFilter, DeploymentRow, StateFilter};
 pub use device_deployments::{DeviceDeploymentRow, StatusFilter};
 pub use devices::{AuthSetRow, DeviceFilter, DeviceRow};
@@ -62,9 +72,11 @@ pub use reframing::Reframed;
 pub use releases::{ReleaseNotes, Tagged};
 pub use rollouts::{Control, Controlled};
 pub use search::{DeviceSearch, Found};
+pub use sql::Connection;
 pub use standing_orders::{Ordered, StandingOrderRow};
 pub use steps::{Finding, Noted, Reported};
 pub use tokens::{OperatorSession, TokenOutcome, TokenRow};
+pub use transfer::{Moved, NotMoved, transfer};
 pub use users::{Credentials, UserChange, UserOutcome, UserRow};
 pub use webhooks::{DueWebhook, WaitingEvent, WebhookAdded, WebhookRow};
 pub use writer::{Change, Topic, Tx, Watcher};
@@ -72,55 +84,49 @@ pub use writer::{Change, Topic, Tx, Watcher};
 /// Identifies a thing: a random UUID.
 pub type Id = uuid::Uuid;
 
-/// The database in use.
-pub type Db = sqlx::Sqlite;
-
-/// A connection to it.
-pub type Connection = sqlx::SqliteConnection;
-
 /// The database.
 pub struct Store {
-    readers: SqlitePool,
+    readers: sql::Pool,
     writer: writer::Writer,
+    process: hearing::Process,
+    stop: watch::Sender<bool>,
 }
 
-/// Connections for reading. Each is a thread with a page cache; more than these gain nothing on small machines.
-const READERS: u32 = 4;
-
 impl Store {
-    /// Opens the database in the file `path`, makes it if it is not there, and brings it up to date.
+    /// Opens the database, makes it if it is a file that is not there, and brings it up to date.
     ///
     /// # Errors
     /// Any of the database; a database that a newer version made.
-    pub async fn open(path: &Path, watcher: Watcher) -> Result<Self, Error> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // A report is acknowledged only when no power cut can take it away again.
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(10))
-            .pragma("cache_size", "-4000")
-            .pragma("journal_size_limit", "67108864")
-            .with_regexp()
-            .disable_statement_logging();
-        let mut connection = options.connect().await?;
+    pub async fn open(database: &Database, watcher: Watcher) -> Result<Self, Error> {
+        let (mut connection, readers) = database.open().await?;
         migrations::run(&mut connection).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(Duration::from_secs(30))
-            .test_before_acquire(false)
-            .connect_lazy_with(options.pragma("query_only", "1"));
+        let (stop, stopping) = watch::channel(false);
+        let process = match database {
+            Database::File(_) => hearing::Process::alone(),
+            Database::Postgres(postgres) => {
+                let process = hearing::Process::among_others();
+                watcher(&[Change::Unheard]);
+                let hear =
+                    process
+                        .clone()
+                        .hear((**postgres).clone(), Arc::clone(&watcher), stopping);
+                tokio::spawn(hear);
+                process
+            }
+        };
         Ok(Self {
             readers,
-            writer: writer::Writer::start(connection, watcher),
+            writer: writer::Writer::start(connection, database.clone(), process.clone(), watcher),
+            process,
+            stop,
         })
     }
 
     /// Finishes what was begun, and closes the database. Nothing that was acknowledged depends on this.
     pub async fn close(&self) {
         self.writer.stop().await;
+        // Nobody listens if the database is a file.
+        let _ = self.stop.send(true);
         self.readers.close().await;
     }
 
@@ -148,12 +154,16 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn size(&self) -> Result<u64, Error> {
-        let row = sqlx::query(
-            "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
-        )
-        .fetch_one(&self.readers)
-        .await?;
+        let row = sql::query(self.readers.dialect().size())
+            .fetch_one(&self.readers)
+            .await?;
         Ok(devices::unsigned(row.try_get(0)?))
+    }
+
+    /// Whether this process does what only one may do of those that share a database.
+    #[must_use]
+    pub fn is_keeper(&self) -> bool {
+        self.process.is_keeper()
     }
 
     /// Whether the database answers.
@@ -161,13 +171,13 @@ impl Store {
     /// # Errors
     /// If it does not.
     pub async fn ping(&self) -> Result<(), Error> {
-        sqlx::query("SELECT 1").execute(&self.readers).await?;
+        sql::query("SELECT 1").execute(&self.readers).await?;
         Ok(())
     }
 }
 
 /// A list of `count` placeholders for values.
-fn push_ids(query: &mut sqlx::QueryBuilder<Db>, ids: &[Id]) {
+fn push_ids(query: &mut sql::QueryBuilder, ids: &[Id]) {
     query.push("(");
     let mut list = query.separated(", ");
     for id in ids {

@@ -236,6 +236,14 @@ fn make(dir: &Path, names: &BTreeSet<String>) -> Result<()> {
     Ok(())
 }
 
+/// Makes our authority in `dir`, if there is none.
+///
+/// # Errors
+/// If it cannot be read or made.
+pub fn make_authority(dir: &DataDir) -> Result<()> {
+    authority(&dir.tls()).map(|_| ())
+}
+
 /// Our authority, made if there is none. It is never made again: devices trust it.
 fn authority(dir: &Path) -> Result<Issuer<'static, KeyPair>> {
     let (certificate, key_file) = (dir.join("ca.crt"), dir.join("ca.key"));

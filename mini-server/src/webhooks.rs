@@ -223,6 +223,10 @@ pub async fn deliver(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
             _ = tick.tick() => {}
             _ = stopping.changed() => return,
         }
+        // Of several processes one tells them, so that it is in order.
+        if !app.store.is_keeper() {
+            continue;
+        }
         let hooks = match app.store.webhooks_due(now().millis()).await {
             Ok(hooks) => hooks,
             Err(err) => {

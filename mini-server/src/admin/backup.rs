@@ -14,6 +14,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use log::warn;
@@ -25,7 +26,7 @@ use crate::clock::now;
 use crate::data_dir::DataDir;
 use crate::durable::{self, Readers};
 use crate::secret::new_id;
-use crate::store::{Id, Store};
+use crate::store::{Database, Id, Store};
 
 /// What makes a directory a backup that is whole.
 const MANIFEST: &str = "backup.json";
@@ -199,7 +200,7 @@ async fn snapshot(dir: &DataDir, hold: &Hold) -> Result<Vec<Id>> {
     Store::snapshot(&dir.database(), &copy)
         .await
         .context("cannot copy the database")?;
-    let store = Store::open(&copy, Box::new(|_| ()))
+    let store = Store::open(&Database::File(copy.clone()), Arc::new(|_: &[_]| ()))
         .await
         .context("cannot open the copy of the database")?;
     let ids = store.artifact_ids().await;

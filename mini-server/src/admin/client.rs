@@ -22,12 +22,13 @@ use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 
 use crate::app::Settings;
-use crate::assembly::{Assembled, Rates, artifact_keys};
+use crate::assembly::{Assembled, Opened, Rates, artifact_keys};
 use crate::data_dir::DataDir;
 use crate::exit::{Because, Exit};
 use crate::listener;
 use crate::outgoing;
 use crate::request::Peer;
+use crate::store::Database;
 
 /// Where the server is.
 pub enum Target {
@@ -40,8 +41,8 @@ pub enum Target {
         /// A PEM file.
         authority: Option<PathBuf>,
     },
-    /// In this data directory.
-    Data(PathBuf),
+    /// In this data directory, with the database elsewhere if that is said.
+    Data(PathBuf, Option<Database>),
 }
 
 /// A client.
@@ -83,7 +84,7 @@ impl Client {
                 token,
                 authority,
             } => https(&url, token, authority)?,
-            Target::Data(path) => data(&DataDir::existing(&path)?).await?,
+            Target::Data(path, database) => data(&DataDir::existing(&path)?, database).await?,
         };
         Ok(Self { way, sender: None })
     }
@@ -369,7 +370,7 @@ fn https(url: &str, token: String, authority: Option<PathBuf>) -> Result<Way> {
 }
 
 /// The socket of the running server, or a server of our own.
-async fn data(dir: &DataDir) -> Result<Way> {
+async fn data(dir: &DataDir, database: Option<Database>) -> Result<Way> {
     let socket = dir.socket();
     for _ in 0..100 {
         if listener::connect_local(&socket).await.is_ok() {
@@ -380,7 +381,9 @@ async fn data(dir: &DataDir) -> Result<Way> {
                 verification: artifact_keys(dir, &[])?,
                 ..Settings::default()
             };
-            let server = Assembled::new(dir, lock, settings, Rates::default()).await?;
+            let database = dir.choose(database.clone())?;
+            let opened = Opened::new(dir, &lock, &database).await?;
+            let server = Assembled::new(dir, lock, opened, settings, Rates::default()).await?;
             let (stop, _) = watch::channel(false);
             return Ok(Way::Own {
                 server: Box::new(server),

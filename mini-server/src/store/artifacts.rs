@@ -2,13 +2,11 @@
 
 use std::collections::HashSet;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row};
-
 use super::devices::{parsed, signed, unsigned};
+use super::sql::{self, QueryBuilder, Row};
 use super::standing_orders::follow_all;
 use super::writer::{Change, Topic};
-use super::{Db, Error, Id, Store, Tx};
+use super::{Error, Id, Store, Tx};
 use crate::audit::{Action, Kind};
 use crate::content::Content;
 
@@ -87,7 +85,7 @@ impl Store {
             .map_err(|err| Error::corrupt(format!("the content of an artifact: {err}")))?;
         self.write(move |tx| {
             Box::pin(async move {
-                let existing = sqlx::query("SELECT 1 FROM artifacts WHERE id = $1")
+                let existing = sql::query("SELECT 1 FROM artifacts WHERE id = $1")
                     .bind(new.id.to_string())
                     .fetch_optional(tx.connection())
                     .await?;
@@ -95,7 +93,7 @@ impl Store {
                     return Ok(Added::Exists);
                 }
                 for depends in &combinations {
-                    let taken = sqlx::query(
+                    let taken = sql::query(
                         "SELECT 1 FROM artifact_depends WHERE name = $1 AND depends = $2",
                     )
                     .bind(&new.name)
@@ -106,12 +104,12 @@ impl Store {
                         return Ok(Added::Ambiguous);
                     }
                 }
-                let stored = sqlx::query(STORED_BYTES).fetch_one(tx.connection()).await?;
+                let stored = sql::query(STORED_BYTES).fetch_one(tx.connection()).await?;
                 let all = unsigned(stored.try_get(0)?).saturating_add(new.size);
                 if quota.is_some_and(|quota| all > quota) {
                     return Ok(Added::OverQuota);
                 }
-                sqlx::query(
+                sql::query(
                     "INSERT INTO artifacts (id, name, description, size, sha256, modified, content)
                      VALUES ($1, $2, $3, $4, $5, $6, $7)",
                 )
@@ -125,7 +123,7 @@ impl Store {
                 .execute(tx.connection())
                 .await?;
                 for chunk in combinations.chunks(200) {
-                    let mut query = QueryBuilder::<Db>::new(
+                    let mut query = QueryBuilder::new(
                         "INSERT INTO artifact_depends (name, depends, artifact_id) ",
                     );
                     query.push_values(chunk, |mut row, depends| {
@@ -152,7 +150,7 @@ impl Store {
     /// Of the database.
     pub async fn is_ambiguous(&self, name: &str, combinations: &[String]) -> Result<bool, Error> {
         for chunk in combinations.chunks(500) {
-            let mut query = QueryBuilder::<Db>::new("SELECT 1 FROM artifact_depends WHERE name = ");
+            let mut query = QueryBuilder::new("SELECT 1 FROM artifact_depends WHERE name = ");
             query.push_bind(name);
             query.push(" AND depends IN (");
             let mut list = query.separated(", ");
@@ -172,7 +170,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn artifact(&self, id: Id) -> Result<Option<StoredArtifact>, Error> {
-        let row = sqlx::query(
+        let row = sql::query(
             "SELECT id, name, description, size, sha256, modified, content FROM artifacts WHERE id = $1",
         )
         .bind(id.to_string())
@@ -186,7 +184,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn artifacts(&self, filter: &ArtifactFilter) -> Result<Vec<StoredArtifact>, Error> {
-        let mut query = QueryBuilder::<Db>::new("SELECT ");
+        let mut query = QueryBuilder::new("SELECT ");
         query.push(COLUMNS);
         query.push(" FROM artifacts WHERE 1 = 1");
         if !filter.names.is_empty() {
@@ -209,7 +207,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn artifact_ids(&self) -> Result<HashSet<Id>, Error> {
-        let rows = sqlx::query("SELECT id FROM artifacts")
+        let rows = sql::query("SELECT id FROM artifacts")
             .fetch_all(&self.readers)
             .await?;
         rows.iter().map(|row| parsed(row, "id")).collect()
@@ -221,7 +219,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn outdated_artifacts(&self, time: i64) -> Result<Vec<Id>, Error> {
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT id FROM artifacts a
              WHERE modified < $1
                AND EXISTS (SELECT 1 FROM artifacts newer WHERE newer.modified > a.modified)
@@ -245,7 +243,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn artifact_bytes(&self) -> Result<u64, Error> {
-        let row = sqlx::query(STORED_BYTES).fetch_one(&self.readers).await?;
+        let row = sql::query(STORED_BYTES).fetch_one(&self.readers).await?;
         Ok(unsigned(row.try_get(0)?))
     }
 
@@ -264,7 +262,7 @@ impl Store {
                 if let Some(refusal) = refusal(tx, id, UsedBy::AnyDeployment).await? {
                     return Ok(refusal);
                 }
-                sqlx::query("UPDATE artifacts SET description = $2, modified = $3 WHERE id = $1")
+                sql::query("UPDATE artifacts SET description = $2, modified = $3 WHERE id = $1")
                     .bind(id.to_string())
                     .bind(description)
                     .bind(now)
@@ -289,7 +287,7 @@ impl Store {
                     return Ok(refusal);
                 }
                 tx.audit(Action::Delete, Kind::Artifact, id, "").await?;
-                sqlx::query("DELETE FROM artifacts WHERE id = $1")
+                sql::query("DELETE FROM artifacts WHERE id = $1")
                     .bind(id.to_string())
                     .execute(tx.connection())
                     .await?;
@@ -314,7 +312,7 @@ pub(super) async fn refusal(
     id: Id,
     used_by: UsedBy,
 ) -> Result<Option<Changed>, Error> {
-    let used = sqlx::query(
+    let used = sql::query(
         "SELECT EXISTS (SELECT 1 FROM deployments d
                         WHERE d.artifact_name = a.name AND ($2 = 0 OR d.finished IS NULL)) AS used
          FROM artifacts a WHERE a.id = $1",
@@ -323,13 +321,11 @@ pub(super) async fn refusal(
     .bind(i64::from(used_by == UsedBy::ActiveDeployment))
     .fetch_optional(tx.connection())
     .await?;
-    Ok(
-        match used.map(|row| row.try_get::<i64, _>(0)).transpose()? {
-            None => Some(Changed::Missing),
-            Some(0) => None,
-            Some(_) => Some(Changed::InUse),
-        },
-    )
+    Ok(match used.map(|row| row.try_get(0)).transpose()? {
+        None => Some(Changed::Missing),
+        Some(false) => None,
+        Some(true) => Some(Changed::InUse),
+    })
 }
 
 impl ArtifactFilter {
@@ -350,7 +346,7 @@ impl ArtifactFilter {
     }
 }
 
-fn artifact(row: &SqliteRow) -> Result<StoredArtifact, Error> {
+fn artifact(row: &Row) -> Result<StoredArtifact, Error> {
     let content: &str = row.try_get("content")?;
     Ok(StoredArtifact {
         id: parsed(row, "id")?,

@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Number, Value};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row};
 use tandem_api::Timestamp;
 use tandem_api::device::{Attribute, AttributeValue};
 
 use super::devices::{parsed, unsigned};
 use super::enrolment::enrol;
+use super::sql::{self, QueryBuilder, Row};
 use super::writer::{Change, Topic, Tx};
-use super::{Connection, Db, Error, Id, Store, push_ids};
+use super::{Connection, Error, Id, Store, push_ids};
 use crate::audit::{Action, Kind};
 use crate::identity::Identity;
 
@@ -71,7 +70,7 @@ impl Store {
     ) -> Result<Written, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let found = sqlx::query("UPDATE devices SET inventory_updated = $2 WHERE id = $1")
+                let found = sql::query("UPDATE devices SET inventory_updated = $2 WHERE id = $1")
                     .bind(device.to_string())
                     .bind(now)
                     .execute(tx.connection())
@@ -127,7 +126,7 @@ impl Store {
         if devices.is_empty() {
             return Ok(found);
         }
-        let mut query = QueryBuilder::<Db>::new(
+        let mut query = QueryBuilder::new(
             "SELECT device_id, scope, name, position, text, number, description, updated
              FROM attributes WHERE device_id IN ",
         );
@@ -154,7 +153,7 @@ impl Store {
         if devices.is_empty() {
             return Ok(found);
         }
-        let mut query = QueryBuilder::<Db>::new(
+        let mut query = QueryBuilder::new(
             "SELECT device_id, name, SUBSTR(text, 1, 200) AS text FROM attributes
              WHERE position <= 0 AND (scope = 'tags' AND name = 'name' OR scope = 'inventory' AND name IN (",
         );
@@ -178,7 +177,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn attribute_names(&self) -> Result<Vec<(String, String, u64)>, Error> {
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT scope, name, COUNT(*) AS devices FROM attributes WHERE position <= 0
              GROUP BY scope, name ORDER BY devices DESC, scope, name LIMIT 500",
         )
@@ -224,7 +223,7 @@ pub(super) async fn insert_identity(
 
 async fn names(tx: &mut Tx, device: Id, owner: Owner) -> Result<Vec<String>, Error> {
     let rows =
-        sqlx::query("SELECT DISTINCT name FROM attributes WHERE device_id = $1 AND scope = $2")
+        sql::query("SELECT DISTINCT name FROM attributes WHERE device_id = $1 AND scope = $2")
             .bind(device.to_string())
             .bind(owner.as_str())
             .fetch_all(tx.connection())
@@ -240,7 +239,7 @@ async fn remove(
     attributes: &[Attribute],
     mode: Mode,
 ) -> Result<(), Error> {
-    let mut query = QueryBuilder::<Db>::new("DELETE FROM attributes WHERE device_id = ");
+    let mut query = QueryBuilder::new("DELETE FROM attributes WHERE device_id = ");
     query.push_bind(device.to_string());
     query.push(" AND scope = ");
     query.push_bind(owner.as_str());
@@ -287,7 +286,7 @@ async fn insert(
         );
     }
     for chunk in rows.chunks(CHUNK) {
-        let mut query = QueryBuilder::<Db>::new(
+        let mut query = QueryBuilder::new(
             "INSERT INTO attributes
              (device_id, scope, name, position, text, number, description, updated) ",
         );
@@ -295,9 +294,9 @@ async fn insert(
             row.push_bind(device.to_string())
                 .push_bind(scope)
                 .push_bind(&attribute.name)
-                .push_bind(position)
+                .push_bind(*position)
                 .push_bind(text)
-                .push_bind(number)
+                .push_bind(*number)
                 .push_bind(&attribute.description)
                 .push_bind(now);
         });
@@ -307,7 +306,7 @@ async fn insert(
 }
 
 /// Adds one row to the attributes: a new one, or a further value of the last.
-fn add(list: &mut Vec<Attribute>, row: &SqliteRow) -> Result<(), Error> {
+fn add(list: &mut Vec<Attribute>, row: &Row) -> Result<(), Error> {
     let (scope, name): (&str, &str) = (row.try_get("scope")?, row.try_get("name")?);
     let text: &str = row.try_get("text")?;
     let number: Option<f64> = row.try_get("number")?;

@@ -3,12 +3,11 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row};
-
 use super::devices::unsigned;
+use super::dialect::LIKE;
+use super::sql::{self, QueryBuilder, Row};
 use super::writer::Tx;
-use super::{Db, Error, Id, Store};
+use super::{Error, Id, Store};
 use crate::audit::{Action, Asked, Cause, Kind, Who};
 use crate::clock::now;
 use crate::paging::Window;
@@ -97,21 +96,13 @@ impl Tx {
         line.insert(self, &cause).await
     }
 
-    /// How many rows were ever changed through this connection.
-    pub(super) async fn rows_changed(&mut self) -> Result<i64, Error> {
-        let row = sqlx::query("SELECT total_changes()")
-            .fetch_one(self.connection())
-            .await?;
-        Ok(row.try_get(0)?)
-    }
-
     /// Adds a line about a work that has said nothing of itself: by its request.
     pub(super) async fn audit_request(&mut self, asked: &Asked) -> Result<(), Error> {
         let id = match (&asked.id, asked.kind) {
             (Some(id), _) => id.clone(),
             // The one that was made in this transaction.
             (None, Kind::Deployment) => {
-                sqlx::query("SELECT id FROM deployments ORDER BY sequence DESC LIMIT 1")
+                sql::query("SELECT id FROM deployments ORDER BY sequence DESC LIMIT 1")
                     .fetch_optional(self.connection())
                     .await?
                     .map_or(Ok(String::new()), |row| row.try_get(0))?
@@ -141,7 +132,7 @@ impl Line {
             Who::Stranger => ("unknown", None, None),
         };
         let address = cause.address.map(|address| address.to_string());
-        let mut query = QueryBuilder::<Db>::new(
+        let mut query = QueryBuilder::new(
             "INSERT INTO audit_log (at, actor_type, action, object_type, object_id, change, outcome, address,
                                     actor_id, actor_name, actor_token, object_name) VALUES (",
         );
@@ -227,11 +218,11 @@ impl Store {
         filter: &AuditFilter,
         window: Window,
     ) -> Result<(Vec<AuditRow>, u64), Error> {
-        let mut count = QueryBuilder::<Db>::new("SELECT COUNT(*) FROM audit_log WHERE 1 = 1");
+        let mut count = QueryBuilder::new("SELECT COUNT(*) FROM audit_log WHERE 1 = 1");
         filter.push(&mut count);
         let row = count.build().fetch_one(&self.readers).await?;
         let total = unsigned(row.try_get(0)?);
-        let mut query = QueryBuilder::<Db>::new("SELECT * FROM audit_log WHERE 1 = 1");
+        let mut query = QueryBuilder::new("SELECT * FROM audit_log WHERE 1 = 1");
         filter.push(&mut query);
         query.push(if filter.ascending {
             " ORDER BY number LIMIT "
@@ -253,7 +244,7 @@ impl Store {
     pub async fn prune_audit_log(&self, time: i64) -> Result<u64, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let done = sqlx::query("DELETE FROM audit_log WHERE at < $1")
+                let done = sql::query("DELETE FROM audit_log WHERE at < $1")
                     .bind(time)
                     .execute(tx.connection())
                     .await?;
@@ -270,7 +261,7 @@ impl Store {
 }
 
 impl AuditFilter {
-    fn push(&self, query: &mut QueryBuilder<Db>) {
+    fn push(&self, query: &mut QueryBuilder) {
         for (column, wanted) in [
             ("actor_id", &self.actor_id),
             ("action", &self.action),
@@ -287,14 +278,14 @@ impl AuditFilter {
         if let Some(actor) = &self.actor {
             query.push(" AND (actor_type = ");
             query.push_bind(actor.clone());
-            query.push(" OR actor_name LIKE ");
+            query.push(" OR actor_name").push_either(LIKE);
             query.push_bind(super::search::containing(actor));
             query.push(" ESCAPE '\\')");
         }
         if let Some(object) = &self.object {
             query.push(" AND (object_id = ");
             query.push_bind(object.clone());
-            query.push(" OR object_name LIKE ");
+            query.push(" OR object_name").push_either(LIKE);
             query.push_bind(super::search::containing(object));
             query.push(" ESCAPE '\\')");
         }
@@ -325,7 +316,7 @@ fn cut(text: &str) -> String {
     text.chars().take(TEXT).collect()
 }
 
-fn line(row: &SqliteRow) -> Result<AuditRow, Error> {
+fn line(row: &Row) -> Result<AuditRow, Error> {
     Ok(AuditRow {
         number: row.try_get("number")?,
         at: row.try_get("at")?,

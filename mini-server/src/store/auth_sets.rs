@@ -1,10 +1,9 @@
 //! Letting devices in: the keys they come with, and what was decided about them.
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 use tandem_api::management::{AuthSetStatus, DeviceStatus};
 
 use super::devices::{self, parsed};
+use super::sql::{self, Row};
 use super::writer::{Change, Tx};
 use super::{Error, Id, Store};
 use crate::audit::{Action, Kind};
@@ -92,7 +91,7 @@ impl Store {
         identity: &Identity,
         pubkey: &str,
     ) -> Result<Option<Knock>, Error> {
-        let row = sqlx::query(
+        let row = sql::query(
             "SELECT s.id, s.device_id, s.status, s.token_generation
              FROM devices d JOIN auth_sets s ON s.device_id = d.id
              WHERE d.identity_hash = $1 AND s.pubkey = $2",
@@ -170,7 +169,7 @@ impl Store {
     /// Of the database.
     pub async fn session(&self, auth_set: Id) -> Result<Option<Session>, Error> {
         let row =
-            sqlx::query("SELECT device_id, status, token_generation FROM auth_sets WHERE id = $1")
+            sql::query("SELECT device_id, status, token_generation FROM auth_sets WHERE id = $1")
                 .bind(auth_set.to_string())
                 .fetch_optional(&self.readers)
                 .await?;
@@ -199,7 +198,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let row =
-                    sqlx::query("SELECT status FROM auth_sets WHERE id = $1 AND device_id = $2")
+                    sql::query("SELECT status FROM auth_sets WHERE id = $1 AND device_id = $2")
                         .bind(auth_set.to_string())
                         .bind(device.to_string())
                         .fetch_optional(tx.connection())
@@ -303,7 +302,7 @@ impl Store {
     pub async fn dismiss(&self, device: Id, auth_set: Id, now: i64) -> Result<bool, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let row = sqlx::query(
+                let row = sql::query(
                     "DELETE FROM auth_sets WHERE id = $1 AND device_id = $2 RETURNING status",
                 )
                 .bind(auth_set.to_string())
@@ -333,7 +332,7 @@ impl Store {
     pub async fn revoke_tokens(&self, auth_set: Id) -> Result<bool, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let row = sqlx::query(
+                let row = sql::query(
                     "UPDATE auth_sets SET token_generation = token_generation + 1
                      WHERE id = $1 AND status = 'accepted' RETURNING device_id",
                 )
@@ -352,7 +351,7 @@ impl Store {
     }
 }
 
-fn grant(row: &SqliteRow) -> Result<Grant, Error> {
+fn grant(row: &Row) -> Result<Grant, Error> {
     Ok(Grant {
         device: parsed(row, "device_id")?,
         auth_set: parsed(row, "id")?,
@@ -377,15 +376,15 @@ async fn insert_device(
 }
 
 async fn find_device(tx: &mut Tx, identity: &Identity) -> Result<Option<Id>, Error> {
-    let row = sqlx::query("SELECT id FROM devices WHERE identity_hash = $1")
+    let row = sql::query("SELECT id FROM devices WHERE identity_hash = $1")
         .bind(identity.hash().to_string())
         .fetch_optional(tx.connection())
         .await?;
     row.map(|row| parsed(&row, "id")).transpose()
 }
 
-async fn find_auth_set(tx: &mut Tx, device: Id, pubkey: &str) -> Result<Option<SqliteRow>, Error> {
-    let row = sqlx::query(
+async fn find_auth_set(tx: &mut Tx, device: Id, pubkey: &str) -> Result<Option<Row>, Error> {
+    let row = sql::query(
         "SELECT id, device_id, status, token_generation FROM auth_sets
          WHERE device_id = $1 AND pubkey = $2",
     )
@@ -397,7 +396,7 @@ async fn find_auth_set(tx: &mut Tx, device: Id, pubkey: &str) -> Result<Option<S
 }
 
 async fn count_auth_sets(tx: &mut Tx, device: Id) -> Result<i64, Error> {
-    let row = sqlx::query("SELECT COUNT(*) FROM auth_sets WHERE device_id = $1")
+    let row = sql::query("SELECT COUNT(*) FROM auth_sets WHERE device_id = $1")
         .bind(device.to_string())
         .fetch_one(tx.connection())
         .await?;
@@ -411,7 +410,7 @@ async fn insert_auth_set(
     status: AuthSetStatus,
     now: i64,
 ) -> Result<(), Error> {
-    sqlx::query(
+    sql::query(
         "INSERT INTO auth_sets (id, device_id, pubkey, status, created, token_generation)
          VALUES ($1, $2, $3, $4, $5, 0)",
     )
@@ -430,7 +429,7 @@ async fn over_limit(tx: &mut Tx, device: Id, limits: Limits) -> Result<bool, Err
     let Some(limit) = limits.accepted else {
         return Ok(false);
     };
-    let row = sqlx::query("SELECT status FROM devices WHERE id = $1")
+    let row = sql::query("SELECT status FROM devices WHERE id = $1")
         .bind(device.to_string())
         .fetch_one(tx.connection())
         .await?;
@@ -442,14 +441,14 @@ async fn over_limit(tx: &mut Tx, device: Id, limits: Limits) -> Result<bool, Err
 
 /// Lets `device` in with `auth_set` and with no other key.
 async fn accept(tx: &mut Tx, device: Id, auth_set: Id, now: i64) -> Result<(), Error> {
-    sqlx::query(
+    sql::query(
         "UPDATE auth_sets SET status = 'rejected', token_generation = token_generation + 1
          WHERE device_id = $1 AND status = 'accepted'",
     )
     .bind(device.to_string())
     .execute(tx.connection())
     .await?;
-    sqlx::query("UPDATE auth_sets SET status = 'accepted' WHERE id = $1")
+    sql::query("UPDATE auth_sets SET status = 'accepted' WHERE id = $1")
         .bind(auth_set.to_string())
         .execute(tx.connection())
         .await?;
@@ -458,7 +457,7 @@ async fn accept(tx: &mut Tx, device: Id, auth_set: Id, now: i64) -> Result<(), E
 
 /// A new status that is not `accepted`: the tokens so far are revoked.
 async fn set_status(tx: &mut Tx, auth_set: Id, status: AuthSetStatus) -> Result<(), Error> {
-    sqlx::query(
+    sql::query(
         "UPDATE auth_sets SET status = $2, token_generation = token_generation + 1 WHERE id = $1",
     )
     .bind(auth_set.to_string())

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row};
 use tandem_api::DeploymentStatus;
 use tandem_api::management::{DeploymentFilter as TargetFilter, DeploymentState};
 
 use super::devices::{parsed, unsigned};
+use super::dialect::LIKE;
 use super::rollouts::{self, from_json};
+use super::sql::{self, QueryBuilder, Row};
 use super::writer::{Change, Topic};
-use super::{Db, Error, Id, Store, push_ids, steps};
+use super::{Error, Id, Store, push_ids, steps};
 use crate::paging::Window;
 use crate::rollout::{Plan, Progress};
 
@@ -102,12 +102,12 @@ impl Store {
         filter: &DeploymentFilter,
         window: Window,
     ) -> Result<(Vec<DeploymentRow>, u64), Error> {
-        let mut count = QueryBuilder::<Db>::new("SELECT COUNT(*) FROM deployments WHERE 1 = 1");
+        let mut count = QueryBuilder::new("SELECT COUNT(*) FROM deployments WHERE 1 = 1");
         push_where(&mut count, filter);
         let row = count.build().fetch_one(&self.readers).await?;
         let total = unsigned(row.try_get(0)?);
 
-        let mut query = QueryBuilder::<Db>::new("SELECT * FROM deployments WHERE 1 = 1");
+        let mut query = QueryBuilder::new("SELECT * FROM deployments WHERE 1 = 1");
         push_where(&mut query, filter);
         query.push(if filter.ascending {
             " ORDER BY sequence LIMIT "
@@ -146,7 +146,7 @@ impl Store {
     pub async fn abort_deployment(&self, id: Id, now: i64) -> Result<Abort, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let row = sqlx::query("SELECT status FROM deployments WHERE id = $1")
+                let row = sql::query("SELECT status FROM deployments WHERE id = $1")
                     .bind(id.to_string())
                     .fetch_optional(tx.connection())
                     .await?;
@@ -157,7 +157,7 @@ impl Store {
                     return Ok(Abort::Finished);
                 }
                 steps::abort_all(tx, id, now).await?;
-                sqlx::query(
+                sql::query(
                     "UPDATE deployments SET status = 'finished', finished = $2, aborted = 1, continuous = 0 WHERE id = $1",
                 )
                 .bind(id.to_string())
@@ -176,7 +176,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn count_active_deployments(&self) -> Result<u64, Error> {
-        let row = sqlx::query(
+        let row = sql::query(
             "SELECT COUNT(*) FROM deployments WHERE status IN ('pending', 'inprogress')",
         )
         .fetch_one(&self.readers)
@@ -189,7 +189,7 @@ impl Store {
             return Ok(());
         }
         let ids: Vec<Id> = deployments.iter().map(|one| one.id).collect();
-        let mut query = QueryBuilder::<Db>::new(
+        let mut query = QueryBuilder::new(
             "SELECT deployment_id, status, devices FROM deployment_statistics WHERE devices > 0 AND deployment_id IN ",
         );
         push_ids(&mut query, &ids);
@@ -201,7 +201,7 @@ impl Store {
                 .or_default();
             of.insert(parsed(&row, "status")?, devices);
         }
-        let mut query = QueryBuilder::<Db>::new("SELECT id, name FROM artifacts WHERE name IN (");
+        let mut query = QueryBuilder::new("SELECT id, name FROM artifacts WHERE name IN (");
         let mut list = query.separated(", ");
         for deployment in &*deployments {
             list.push_bind(&deployment.artifact_name);
@@ -225,7 +225,7 @@ impl Store {
     }
 }
 
-fn push_where(query: &mut QueryBuilder<Db>, filter: &DeploymentFilter) {
+fn push_where(query: &mut QueryBuilder, filter: &DeploymentFilter) {
     if !filter.ids.is_empty() {
         query.push(" AND id IN ");
         push_ids(query, &filter.ids);
@@ -250,9 +250,11 @@ fn push_where(query: &mut QueryBuilder<Db>, filter: &DeploymentFilter) {
     }
     if let Some(search) = &filter.search {
         let pattern = super::search::containing(search);
-        query.push(" AND (name LIKE ");
+        query.push(" AND (name").push_either(LIKE);
         query.push_bind(pattern.clone());
-        query.push(" ESCAPE '\\' OR artifact_name LIKE ");
+        query
+            .push(" ESCAPE '\\' OR artifact_name")
+            .push_either(LIKE);
         query.push_bind(pattern);
         query.push(" ESCAPE '\\')");
     }
@@ -268,7 +270,7 @@ fn push_where(query: &mut QueryBuilder<Db>, filter: &DeploymentFilter) {
     }
 }
 
-fn deployment(row: &SqliteRow) -> Result<DeploymentRow, Error> {
+fn deployment(row: &Row) -> Result<DeploymentRow, Error> {
     let state = match row.try_get("status")? {
         "pending" => DeploymentState::Pending,
         "inprogress" => DeploymentState::InProgress,

@@ -1,11 +1,10 @@
 //! Deployments on single devices: what each was offered and what it reported.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row};
 use tandem_api::DeploymentStatus;
 
 use super::devices::{parsed, parsed_or_null, unsigned};
-use super::{Db, Error, Id, Store};
+use super::sql::{self, QueryBuilder, Row};
+use super::{Error, Id, Store};
 use crate::paging::Window;
 
 /// A deployment on a device that has asked for it.
@@ -56,7 +55,7 @@ impl Store {
         deployment: Id,
         device: Id,
     ) -> Result<Option<DeviceDeploymentRow>, Error> {
-        let row = sqlx::query(
+        let row = sql::query(
             "SELECT * FROM device_deployments
              WHERE deployment_id = $1 AND device_id = $2 AND status IS NOT NULL",
         )
@@ -77,7 +76,7 @@ impl Store {
         filter: Option<StatusFilter>,
         window: Option<Window>,
     ) -> Result<(Vec<DeviceDeploymentRow>, u64), Error> {
-        let push = |query: &mut QueryBuilder<Db>| {
+        let push = |query: &mut QueryBuilder| {
             query.push(" FROM device_deployments WHERE status IS NOT NULL AND deployment_id = ");
             query.push_bind(deployment.to_string());
             push_status(query, filter);
@@ -96,7 +95,7 @@ impl Store {
         filter: Option<StatusFilter>,
         window: Window,
     ) -> Result<(Vec<DeviceDeploymentRow>, u64), Error> {
-        let push = |query: &mut QueryBuilder<Db>| {
+        let push = |query: &mut QueryBuilder| {
             query.push(" FROM device_deployments WHERE status IS NOT NULL AND device_id = ");
             query.push_bind(device.to_string());
             push_status(query, filter);
@@ -110,7 +109,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn targets(&self, deployment: Id) -> Result<Vec<Id>, Error> {
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT device_id FROM device_deployments WHERE deployment_id = $1 ORDER BY device_id",
         )
         .bind(deployment.to_string())
@@ -121,15 +120,15 @@ impl Store {
 
     async fn list(
         &self,
-        push: impl Fn(&mut QueryBuilder<Db>),
+        push: impl Fn(&mut QueryBuilder),
         order: &'static str,
         window: Option<Window>,
     ) -> Result<(Vec<DeviceDeploymentRow>, u64), Error> {
-        let mut count = QueryBuilder::<Db>::new("SELECT COUNT(*)");
+        let mut count = QueryBuilder::new("SELECT COUNT(*)");
         push(&mut count);
         let row = count.build().fetch_one(&self.readers).await?;
         let total = unsigned(row.try_get(0)?);
-        let mut query = QueryBuilder::<Db>::new("SELECT *");
+        let mut query = QueryBuilder::new("SELECT *");
         push(&mut query);
         query.push(order);
         if let Some(window) = window {
@@ -147,7 +146,7 @@ impl Store {
     }
 }
 
-pub(super) fn push_status(query: &mut QueryBuilder<Db>, filter: Option<StatusFilter>) {
+pub(super) fn push_status(query: &mut QueryBuilder, filter: Option<StatusFilter>) {
     let Some(filter) = filter else { return };
     query.push(" AND status IN ");
     match filter {
@@ -158,10 +157,7 @@ pub(super) fn push_status(query: &mut QueryBuilder<Db>, filter: Option<StatusFil
     }
 }
 
-pub(super) fn push_statuses(
-    query: &mut QueryBuilder<Db>,
-    wanted: impl Fn(DeploymentStatus) -> bool,
-) {
+pub(super) fn push_statuses(query: &mut QueryBuilder, wanted: impl Fn(DeploymentStatus) -> bool) {
     query.push("(");
     let mut list = query.separated(", ");
     for status in DeploymentStatus::ALL
@@ -173,7 +169,7 @@ pub(super) fn push_statuses(
     query.push(")");
 }
 
-pub(super) fn device_deployment(row: &SqliteRow) -> Result<DeviceDeploymentRow, Error> {
+pub(super) fn device_deployment(row: &Row) -> Result<DeviceDeploymentRow, Error> {
     Ok(DeviceDeploymentRow {
         deployment: parsed(row, "deployment_id")?,
         device: parsed(row, "device_id")?,

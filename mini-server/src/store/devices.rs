@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row};
 use tandem_api::management::{AuthSetStatus, DeviceStatus};
 
+use super::sql::{self, Pool, QueryBuilder, Row};
 use super::writer::{Change, Tx};
-use super::{Connection, Db, Error, Id, Store, enrolment, push_ids, steps};
+use super::{Connection, Error, Id, Store, enrolment, push_ids, steps};
 use crate::audit::{Action, Kind};
 use crate::identity::Identity;
 use crate::paging::{Page, Window};
@@ -65,7 +64,7 @@ impl Store {
         filter: &DeviceFilter,
         window: Window,
     ) -> Result<Vec<DeviceRow>, Error> {
-        let mut query = QueryBuilder::<Db>::new(
+        let mut query = QueryBuilder::new(
             "SELECT d.id, d.identity, d.status, d.created, d.updated, c.at AS check_in
              FROM devices d LEFT JOIN check_ins c ON c.device_id = d.id WHERE 1 = 1",
         );
@@ -85,10 +84,9 @@ impl Store {
         query.push_bind(window.limit);
         query.push(" OFFSET ");
         query.push_bind(window.offset);
-        let mut connection = self.readers.acquire().await?;
-        let rows = query.build().fetch_all(&mut *connection).await?;
+        let rows = query.build().fetch_all(&self.readers).await?;
         let mut devices = rows.iter().map(device).collect::<Result<Vec<_>, _>>()?;
-        add_auth_sets(&mut connection, &mut devices).await?;
+        add_auth_sets(&self.readers, &mut devices).await?;
         Ok(devices)
     }
 
@@ -109,7 +107,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn count_devices(&self, status: Option<DeviceStatus>) -> Result<u64, Error> {
-        let row = sqlx::query(
+        let row = sql::query(
             "SELECT CAST(COALESCE(SUM(devices), 0) AS BIGINT) FROM device_counts
              WHERE $1 IS NULL OR status = $1",
         )
@@ -137,7 +135,7 @@ impl Store {
             let chunk = chunk.to_vec();
             self.write(move |tx| {
                 Box::pin(async move {
-                    let mut query = QueryBuilder::<Db>::new(
+                    let mut query = QueryBuilder::new(
                         "INSERT INTO check_ins (device_id, at)
                          SELECT v.column1, v.column2 FROM (",
                     );
@@ -166,7 +164,7 @@ pub(super) async fn remove(tx: &mut Tx, id: Id, now: i64) -> Result<bool, Error>
     };
     tx.audit(Action::Decommission, Kind::Device, id, "").await?;
     steps::decommission(tx, id, now).await?;
-    sqlx::query("DELETE FROM devices WHERE id = $1")
+    sql::query("DELETE FROM devices WHERE id = $1")
         .bind(id.to_string())
         .execute(tx.connection())
         .await?;
@@ -183,7 +181,7 @@ pub(super) async fn insert(
     status: DeviceStatus,
     now: i64,
 ) -> Result<(), Error> {
-    sqlx::query(
+    sql::query(
         "INSERT INTO devices (id, identity_hash, identity, status, created, updated)
          VALUES ($1, $2, $3, $5, $4, $4)",
     )
@@ -202,7 +200,7 @@ pub(super) async fn refresh_status(tx: &mut Tx, id: Id, now: i64) -> Result<(), 
     let Some(before) = status(tx.connection(), id).await? else {
         return Ok(());
     };
-    let rows = sqlx::query("SELECT DISTINCT status FROM auth_sets WHERE device_id = $1")
+    let rows = sql::query("SELECT DISTINCT status FROM auth_sets WHERE device_id = $1")
         .bind(id.to_string())
         .fetch_all(tx.connection())
         .await?;
@@ -211,7 +209,7 @@ pub(super) async fn refresh_status(tx: &mut Tx, id: Id, now: i64) -> Result<(), 
         .map(|row| parsed(row, "status"))
         .collect::<Result<Vec<AuthSetStatus>, _>>()?;
     let after = DeviceStatus::of(&statuses);
-    sqlx::query("UPDATE devices SET status = $2, updated = $3 WHERE id = $1")
+    sql::query("UPDATE devices SET status = $2, updated = $3 WHERE id = $1")
         .bind(id.to_string())
         .bind(after.as_str())
         .bind(now)
@@ -231,7 +229,7 @@ pub(super) async fn counted(
     connection: &mut Connection,
     status: DeviceStatus,
 ) -> Result<u64, Error> {
-    let row = sqlx::query("SELECT devices FROM device_counts WHERE status = $1")
+    let row = sql::query("SELECT devices FROM device_counts WHERE status = $1")
         .bind(status.as_str())
         .fetch_one(connection)
         .await?;
@@ -244,7 +242,7 @@ pub(super) async fn count_below(
     status: DeviceStatus,
     limit: u64,
 ) -> Result<bool, Error> {
-    let done = sqlx::query(
+    let done = sql::query(
         "UPDATE device_counts SET devices = devices + 1 WHERE status = $1 AND devices < $2",
     )
     .bind(status.as_str())
@@ -259,7 +257,7 @@ pub(super) async fn count(
     status: DeviceStatus,
     change: i64,
 ) -> Result<(), Error> {
-    sqlx::query("UPDATE device_counts SET devices = devices + $2 WHERE status = $1")
+    sql::query("UPDATE device_counts SET devices = devices + $2 WHERE status = $1")
         .bind(status.as_str())
         .bind(change)
         .execute(connection)
@@ -268,28 +266,25 @@ pub(super) async fn count(
 }
 
 async fn status(connection: &mut Connection, id: Id) -> Result<Option<DeviceStatus>, Error> {
-    let row = sqlx::query("SELECT status FROM devices WHERE id = $1")
+    let row = sql::query("SELECT status FROM devices WHERE id = $1")
         .bind(id.to_string())
         .fetch_optional(connection)
         .await?;
     row.map(|row| parsed(&row, "status")).transpose()
 }
 
-async fn add_auth_sets(
-    connection: &mut Connection,
-    devices: &mut [DeviceRow],
-) -> Result<(), Error> {
+async fn add_auth_sets(readers: &Pool, devices: &mut [DeviceRow]) -> Result<(), Error> {
     if devices.is_empty() {
         return Ok(());
     }
     let ids: Vec<Id> = devices.iter().map(|device| device.id).collect();
-    let mut query = QueryBuilder::<Db>::new(
+    let mut query = QueryBuilder::new(
         "SELECT device_id, id, pubkey, status, created FROM auth_sets WHERE device_id IN ",
     );
     push_ids(&mut query, &ids);
     query.push(" ORDER BY created, id");
     let mut sets: HashMap<Id, Vec<AuthSetRow>> = HashMap::new();
-    for row in query.build().fetch_all(connection).await? {
+    for row in query.build().fetch_all(readers).await? {
         let set = AuthSetRow {
             id: parsed(&row, "id")?,
             pubkey: row.try_get("pubkey")?,
@@ -306,7 +301,7 @@ async fn add_auth_sets(
     Ok(())
 }
 
-fn device(row: &SqliteRow) -> Result<DeviceRow, Error> {
+fn device(row: &Row) -> Result<DeviceRow, Error> {
     Ok(DeviceRow {
         id: parsed(row, "id")?,
         identity: row.try_get("identity")?,
@@ -319,7 +314,7 @@ fn device(row: &SqliteRow) -> Result<DeviceRow, Error> {
 }
 
 /// A column that holds the text form of a `T`.
-pub(super) fn parsed<T: FromStr<Err: Display>>(row: &SqliteRow, column: &str) -> Result<T, Error> {
+pub(super) fn parsed<T: FromStr<Err: Display>>(row: &Row, column: &str) -> Result<T, Error> {
     let text: &str = row.try_get(column)?;
     text.parse()
         .map_err(|err| Error::corrupt(format!("column {column}: {err}")))
@@ -327,7 +322,7 @@ pub(super) fn parsed<T: FromStr<Err: Display>>(row: &SqliteRow, column: &str) ->
 
 /// The same for a column that may be empty.
 pub(super) fn parsed_or_null<T: FromStr<Err: Display>>(
-    row: &SqliteRow,
+    row: &Row,
     column: &str,
 ) -> Result<Option<T>, Error> {
     let text: Option<&str> = row.try_get(column)?;

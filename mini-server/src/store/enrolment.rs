@@ -1,19 +1,19 @@
 //! Devices that join continuous deployments: when they are let in, and when what a filter asks for changes.
 
-use sqlx::{QueryBuilder, Row};
 use tandem_api::management::{DeploymentFilter, DeviceStatus, Filter};
 
 use super::devices::parsed;
 use super::rollouts::from_json;
 use super::search::{FROM, push_predicates};
+use super::sql::{self, QueryBuilder};
 use super::writer::{Change, Topic, Tx};
-use super::{Db, Error, Id};
+use super::{Error, Id};
 use crate::filter::Predicate;
 
 /// Has a device join the continuous deployments whose filter it fulfils now.
 pub(super) async fn enrol(tx: &mut Tx, device: Id) -> Result<(), Error> {
     let deployments =
-        sqlx::query("SELECT id, filter FROM deployments WHERE continuous = 1 ORDER BY sequence")
+        sql::query("SELECT id, filter FROM deployments WHERE continuous = 1 ORDER BY sequence")
             .fetch_all(tx.connection())
             .await?;
     for row in deployments {
@@ -29,7 +29,7 @@ pub(super) async fn enrol(tx: &mut Tx, device: Id) -> Result<(), Error> {
 async fn join(tx: &mut Tx, deployment: Id, device: Id) -> Result<(), Error> {
     // Its own place in the order: what it joins now is newer for it than what it was given before.
     let sequence = next_sequence(tx).await?;
-    let joined = sqlx::query(
+    let joined = sql::query(
         "INSERT INTO device_deployments (deployment_id, device_id, sequence, open, has_log) VALUES ($1, $2, $3, 1, 0)
          ON CONFLICT (deployment_id, device_id) DO NOTHING",
     )
@@ -41,7 +41,7 @@ async fn join(tx: &mut Tx, deployment: Id, device: Id) -> Result<(), Error> {
     if joined.rows_affected() == 0 {
         return Ok(());
     }
-    sqlx::query(
+    sql::query(
         "UPDATE deployments SET max_devices = max_devices + 1, last_joined = $2,
                 continuous = CASE WHEN device_limit <= max_devices + 1 THEN 0 ELSE 1 END
          WHERE id = $1",
@@ -57,7 +57,7 @@ async fn join(tx: &mut Tx, deployment: Id, device: Id) -> Result<(), Error> {
 
 /// The place of the next deployment, or of the next device that joins one.
 pub(super) async fn next_sequence(tx: &mut Tx) -> Result<i64, Error> {
-    let row = sqlx::query(
+    let row = sql::query(
         "SELECT COALESCE(MAX(n), 0) + 1 FROM (SELECT MAX(sequence) AS n FROM deployments
                                               UNION ALL SELECT MAX(last_joined) FROM deployments) AS s",
     )
@@ -73,7 +73,7 @@ pub(super) async fn matching(
     only: Option<Id>,
 ) -> Result<Vec<Id>, Error> {
     let predicates = predicates(&filter.terms).map_err(Error::corrupt)?;
-    let mut query = QueryBuilder::<Db>::new("SELECT d.id ");
+    let mut query = QueryBuilder::new("SELECT d.id ");
     query.push(FROM);
     query.push(" WHERE d.status = ");
     query.push_bind(DeviceStatus::Accepted.as_str());

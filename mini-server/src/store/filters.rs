@@ -1,11 +1,10 @@
 //! Saved filters: dynamic groups.
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 use tandem_api::management::Filter;
 
 use super::devices::parsed;
 use super::rollouts::{from_json, to_json};
+use super::sql::{self, Row};
 use super::{Error, Id, Store};
 use crate::secret::new_id;
 
@@ -48,13 +47,13 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let id = new_id();
-                let row = sqlx::query("SELECT COUNT(*) FROM filters")
+                let row = sql::query("SELECT COUNT(*) FROM filters")
                     .fetch_one(tx.connection())
                     .await?;
                 if row.try_get::<i64, _>(0)? >= FILTERS {
                     return Ok(FilterChange::TooMany);
                 }
-                let done = sqlx::query(
+                let done = sql::query(
                     "INSERT INTO filters (id, name, terms, created) VALUES ($1, $2, $3, $4)
                      ON CONFLICT (name) DO NOTHING",
                 )
@@ -78,7 +77,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn filters(&self) -> Result<Vec<FilterRow>, Error> {
-        let rows = sqlx::query("SELECT id, name, terms FROM filters ORDER BY name")
+        let rows = sql::query("SELECT id, name, terms FROM filters ORDER BY name")
             .fetch_all(&self.readers)
             .await?;
         rows.iter().map(filter).collect()
@@ -89,7 +88,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn filter(&self, id: Id) -> Result<Option<FilterRow>, Error> {
-        let row = sqlx::query("SELECT id, name, terms FROM filters WHERE id = $1")
+        let row = sql::query("SELECT id, name, terms FROM filters WHERE id = $1")
             .bind(id.to_string())
             .fetch_optional(&self.readers)
             .await?;
@@ -103,7 +102,7 @@ impl Store {
     pub async fn remove_filter(&self, id: Id) -> Result<bool, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let done = sqlx::query("DELETE FROM filters WHERE id = $1")
+                let done = sql::query("DELETE FROM filters WHERE id = $1")
                     .bind(id.to_string())
                     .execute(tx.connection())
                     .await?;
@@ -114,7 +113,7 @@ impl Store {
     }
 }
 
-fn filter(row: &SqliteRow) -> Result<FilterRow, Error> {
+fn filter(row: &Row) -> Result<FilterRow, Error> {
     Ok(FilterRow {
         id: parsed(row, "id")?,
         name: row.try_get("name")?,

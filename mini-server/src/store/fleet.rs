@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{QueryBuilder, Row};
 use tandem_api::DeploymentStatus;
 use tandem_api::management::DeviceStatus;
 use tandem_artifact::{ARTIFACT_NAME, Depends};
@@ -10,7 +9,8 @@ use tandem_artifact::{ARTIFACT_NAME, Depends};
 use super::devices::{parsed, signed, unsigned};
 use super::enrolment::predicates;
 use super::search::push_predicates;
-use super::{Db, Error, Id, Store, Targets, push_ids};
+use super::sql::{self, QueryBuilder};
+use super::{Error, Id, Store, Targets, push_ids};
 use crate::rollout::Provides;
 
 /// Milliseconds of a day.
@@ -22,8 +22,8 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn rollout_progress(&self) -> Result<BTreeMap<DeploymentStatus, u64>, Error> {
-        let rows = sqlx::query(
-            "SELECT s.status, SUM(s.devices) AS devices
+        let rows = sql::query(
+            "SELECT s.status, CAST(SUM(s.devices) AS BIGINT) AS devices
              FROM deployment_statistics s JOIN deployments d ON d.id = s.deployment_id
              WHERE d.status IN ('pending', 'inprogress') AND s.devices > 0 GROUP BY s.status",
         )
@@ -106,7 +106,7 @@ impl Store {
             let devices = self.count_devices(Some(status)).await?;
             counts.by_status.insert(status.as_str(), devices);
         }
-        let row = sqlx::query(
+        let row = sql::query(
             "SELECT
                 (SELECT COUNT(*) FROM check_ins c JOIN devices d ON d.id = c.device_id
                  WHERE c.at >= $1 AND d.status = 'accepted') AS reachable,
@@ -131,11 +131,11 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn releases_in_use(&self) -> Result<Vec<ReleaseInUse>, Error> {
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT a.text AS name, COUNT(*) AS devices FROM devices d
              LEFT JOIN attributes a ON a.device_id = d.id AND a.scope = 'inventory' AND a.position <= 0
                 AND a.name = $1
-             WHERE d.status = 'accepted' GROUP BY a.text ORDER BY devices DESC, a.text",
+             WHERE d.status = 'accepted' GROUP BY a.text ORDER BY devices DESC, a.text NULLS FIRST",
         )
         .bind(ARTIFACT_NAME)
         .fetch_all(&self.readers)
@@ -155,7 +155,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn release_names(&self, limit: i64) -> Result<Vec<String>, Error> {
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT DISTINCT text FROM attributes WHERE scope = 'inventory' AND name = $1 ORDER BY text LIMIT $2",
         )
         .bind(ARTIFACT_NAME)
@@ -170,7 +170,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn outcomes_since(&self, day: i64) -> Result<Vec<DayOutcomes>, Error> {
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT day, status, devices FROM outcomes_by_day WHERE day >= $1 ORDER BY day, status",
         )
         .bind(day)
@@ -203,7 +203,7 @@ impl Store {
                 keys.push(key);
             }
         }
-        let mut query = QueryBuilder::<Db>::new("SELECT d.status, d.pinned");
+        let mut query = QueryBuilder::new("SELECT d.status, d.pinned");
         for n in 0..keys.len() {
             query.push(format_args!(", a{n}.text AS v{n}"));
         }
@@ -222,7 +222,7 @@ impl Store {
         }
         query.push(" ORDER BY devices DESC, d.status");
         for n in 0..keys.len() {
-            query.push(format_args!(", v{n}"));
+            query.push(format_args!(", v{n} NULLS FIRST"));
         }
         let rows = query.build().fetch_all(&self.readers).await?;
         rows.iter()
@@ -252,7 +252,7 @@ impl Store {
         artifacts: &[Id],
         limit: u64,
     ) -> Result<u64, Error> {
-        let mut query = QueryBuilder::<Db>::new(
+        let mut query = QueryBuilder::new(
             "SELECT COUNT(DISTINCT f.device_id) FROM (SELECT device_id FROM device_deployments
              WHERE failures > 0 AND artifact_id IN ",
         );
@@ -267,7 +267,7 @@ impl Store {
 }
 
 /// Of the devices `d` those that a deployment would be for.
-fn push_targets(query: &mut QueryBuilder<Db>, targets: &Targets) -> Result<(), Error> {
+fn push_targets(query: &mut QueryBuilder, targets: &Targets) -> Result<(), Error> {
     query.push(" LEFT JOIN check_ins c ON c.device_id = d.id");
     match targets {
         Targets::All => {

@@ -1,12 +1,12 @@
 //! Static groups of devices: each device is in one or none.
 
-use sqlx::{QueryBuilder, Row};
 use tandem_api::management::{DeviceStatus, Updated};
 
 use super::devices::{parsed, unsigned};
 use super::enrolment::enrol;
+use super::sql::{self, QueryBuilder};
 use super::writer::{Change, Topic, Tx};
-use super::{Db, Error, Id, Store, audit_log, push_ids};
+use super::{Error, Id, Store, audit_log, push_ids};
 use crate::audit::{Action, Kind};
 use crate::paging::Window;
 
@@ -25,7 +25,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn groups(&self, status: Option<DeviceStatus>) -> Result<Vec<String>, Error> {
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT DISTINCT group_name FROM devices
              WHERE group_name IS NOT NULL AND ($1 IS NULL OR status = $1) ORDER BY group_name",
         )
@@ -40,7 +40,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn group_of(&self, device: Id) -> Result<Option<Option<String>>, Error> {
-        let row = sqlx::query("SELECT group_name FROM devices WHERE id = $1")
+        let row = sql::query("SELECT group_name FROM devices WHERE id = $1")
             .bind(device.to_string())
             .fetch_optional(&self.readers)
             .await?;
@@ -56,12 +56,12 @@ impl Store {
         group: &str,
         window: Window,
     ) -> Result<(Vec<Id>, u64), Error> {
-        let row = sqlx::query("SELECT COUNT(*) FROM devices WHERE group_name = $1")
+        let row = sql::query("SELECT COUNT(*) FROM devices WHERE group_name = $1")
             .bind(group)
             .fetch_one(&self.readers)
             .await?;
         let total = unsigned(row.try_get(0)?);
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT id FROM devices WHERE group_name = $1 ORDER BY created, id LIMIT $2 OFFSET $3",
         )
         .bind(group)
@@ -81,7 +81,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 let matched_count = count(tx.connection(), &devices).await?;
-                let mut query = QueryBuilder::<Db>::new("UPDATE devices SET group_name = ");
+                let mut query = QueryBuilder::new("UPDATE devices SET group_name = ");
                 query.push_bind(&group);
                 query.push(" WHERE (group_name IS NULL OR group_name <> ");
                 query.push_bind(&group);
@@ -117,9 +117,8 @@ impl Store {
     ) -> Result<Updated, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let mut query = QueryBuilder::<Db>::new(
-                    "UPDATE devices SET group_name = NULL WHERE group_name = ",
-                );
+                let mut query =
+                    QueryBuilder::new("UPDATE devices SET group_name = NULL WHERE group_name = ");
                 query.push_bind(&group);
                 if let Some(devices) = &devices {
                     query.push(" AND id IN ");
@@ -163,11 +162,11 @@ impl Store {
             Box::pin(async move {
                 let query = match &change {
                     GroupChange::Into(group) => {
-                        sqlx::query("UPDATE devices SET group_name = $2 WHERE id = $1")
+                        sql::query("UPDATE devices SET group_name = $2 WHERE id = $1")
                             .bind(device.to_string())
                             .bind(group)
                     }
-                    GroupChange::OutOf(group) => sqlx::query(
+                    GroupChange::OutOf(group) => sql::query(
                         "UPDATE devices SET group_name = NULL WHERE id = $1 AND group_name = $2",
                     )
                     .bind(device.to_string())
@@ -208,7 +207,7 @@ fn moved(tx: &mut Tx) {
 }
 
 async fn count(connection: &mut super::Connection, devices: &[Id]) -> Result<u64, Error> {
-    let mut query = QueryBuilder::<Db>::new("SELECT COUNT(*) FROM devices WHERE id IN ");
+    let mut query = QueryBuilder::new("SELECT COUNT(*) FROM devices WHERE id IN ");
     push_ids(&mut query, devices);
     let row = query.build().fetch_one(connection).await?;
     Ok(unsigned(row.try_get(0)?))

@@ -1,7 +1,6 @@
 //! The logs that devices send after a failure.
 
-use sqlx::Row;
-
+use super::sql;
 use super::writer::{Change, Topic};
 use super::{Error, Id, Store};
 use crate::deployment_log::DeploymentLog;
@@ -20,7 +19,7 @@ impl Store {
     ) -> Result<bool, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let done = sqlx::query(
+                let done = sql::query(
                     "UPDATE device_deployments SET has_log = 1, reason = $3
                      WHERE deployment_id = $1 AND device_id = $2 AND status IS NOT NULL",
                 )
@@ -32,7 +31,7 @@ impl Store {
                 if done.rows_affected() == 0 {
                     return Ok(false);
                 }
-                sqlx::query(
+                sql::query(
                     "INSERT INTO deployment_logs (deployment_id, device_id, text) VALUES ($1, $2, $3)
                      ON CONFLICT (deployment_id, device_id) DO UPDATE SET text = excluded.text",
                 )
@@ -55,14 +54,14 @@ impl Store {
     pub async fn prune_logs(&self, time: i64) -> Result<u64, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query(
+                sql::query(
                     "UPDATE device_deployments SET has_log = 0
                      WHERE has_log = 1 AND deployment_id IN (SELECT id FROM deployments WHERE finished < $1)",
                 )
                 .bind(time)
                 .execute(tx.connection())
                 .await?;
-                let done = sqlx::query(
+                let done = sql::query(
                     "DELETE FROM deployment_logs
                      WHERE deployment_id IN (SELECT id FROM deployments WHERE finished < $1)",
                 )
@@ -80,7 +79,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn log(&self, deployment: Id, device: Id) -> Result<Option<String>, Error> {
-        let row = sqlx::query(
+        let row = sql::query(
             "SELECT text FROM deployment_logs WHERE deployment_id = $1 AND device_id = $2",
         )
         .bind(deployment.to_string())

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::QueryBuilder;
 use tandem_api::management::{DeploymentFilter as TargetFilter, Filter};
 use tandem_artifact::Sha256;
 
 use super::devices::{parsed, signed};
 use super::enrolment::{matching, next_sequence};
 use super::rollouts::to_json;
+use super::sql::{self, QueryBuilder};
 use super::writer::{Change, Topic, Tx};
-use super::{Db, Error, Id, Store, steps};
+use super::{Error, Id, Store, steps};
 use crate::rollout::{Plan, earliest};
 use crate::secret::new_id;
 
@@ -106,7 +106,7 @@ pub(super) async fn create(tx: &mut Tx, new: DeploymentToMake, now: i64) -> Resu
         continuous,
         device_limit,
     } = new;
-    let artifact = sqlx::query("SELECT 1 FROM artifacts WHERE name = $1 LIMIT 1")
+    let artifact = sql::query("SELECT 1 FROM artifacts WHERE name = $1 LIMIT 1")
         .bind(&artifact_name)
         .fetch_optional(tx.connection())
         .await?;
@@ -147,7 +147,7 @@ pub(super) async fn create(tx: &mut Tx, new: DeploymentToMake, now: i64) -> Resu
     let count = u64::try_from(devices.len()).unwrap_or(u64::MAX);
     let filter = filter.map(|filter| to_json(&filter)).transpose()?;
     let plain = plan.is_plain();
-    let done = sqlx::query(
+    let done = sql::query(
         "INSERT INTO deployments (id, sequence, name, artifact_name, group_name, forced, created, status, aborted,
                                   max_devices, total_size, fingerprint, plan, filter, continuous, device_limit)
          VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending', 0, $8, 0, $9, $10, $11, $12, $13)
@@ -172,7 +172,7 @@ pub(super) async fn create(tx: &mut Tx, new: DeploymentToMake, now: i64) -> Resu
         return Ok(Created::Exists);
     }
     for chunk in devices.chunks(1000) {
-        let mut query = QueryBuilder::<Db>::new(
+        let mut query = QueryBuilder::new(
             "INSERT INTO device_deployments (deployment_id, device_id, sequence, earliest, open, has_log) ",
         );
         query.push_values(chunk, |mut row, (device, earliest)| {
@@ -212,13 +212,13 @@ async fn with_phases(
 /// A continuous deployment takes in nobody any more, and ends when those are done that have begun.
 pub(super) async fn retire(tx: &mut Tx, id: Id, now: i64) -> Result<(), Error> {
     // Not in the way of a new one of the same release.
-    let waiting = sqlx::query(
+    let waiting = sql::query(
         "UPDATE device_deployments SET open = 0 WHERE deployment_id = $1 AND open = 1 AND status IS NULL",
     )
     .bind(id.to_string())
     .execute(tx.connection())
     .await?;
-    sqlx::query(
+    sql::query(
         "UPDATE deployments SET continuous = 0, max_devices = max_devices - $2, fingerprint = id WHERE id = $1",
     )
     .bind(id.to_string())
@@ -232,7 +232,7 @@ pub(super) async fn retire(tx: &mut Tx, id: Id, now: i64) -> Result<(), Error> {
 
 /// The accepted devices, of a group or all.
 async fn accepted(tx: &mut Tx, group: Option<&str>) -> Result<Vec<Id>, Error> {
-    let rows = sqlx::query(
+    let rows = sql::query(
         "SELECT id FROM devices WHERE status = 'accepted' AND ($1 IS NULL OR group_name = $1)",
     )
     .bind(group)

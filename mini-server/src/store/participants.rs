@@ -1,11 +1,11 @@
 //! The devices of a deployment as people look at them: who they are, how far each is, why it failed.
 
-use sqlx::{QueryBuilder, Row};
 use tandem_api::DeploymentStatus;
 
 use super::device_deployments::{device_deployment, push_status};
 use super::devices::{parsed, parsed_or_null, unsigned};
-use super::{Db, DeviceDeploymentRow, Error, Id, StatusFilter, Store, push_ids};
+use super::sql::{self, QueryBuilder};
+use super::{DeviceDeploymentRow, Error, Id, StatusFilter, Store, push_ids};
 use crate::paging::Window;
 
 /// A device of a deployment.
@@ -70,7 +70,7 @@ impl Store {
         progress: Progress,
         window: Window,
     ) -> Result<(Vec<Participant>, u64), Error> {
-        let push = |query: &mut QueryBuilder<Db>| {
+        let push = |query: &mut QueryBuilder| {
             query.push(" FROM device_deployments WHERE deployment_id = ");
             query.push_bind(deployment.to_string());
             match progress {
@@ -81,10 +81,10 @@ impl Store {
                 Progress::Has(filter) => push_status(query, Some(filter)),
             }
         };
-        let mut count = QueryBuilder::<Db>::new("SELECT COUNT(*)");
+        let mut count = QueryBuilder::new("SELECT COUNT(*)");
         push(&mut count);
         let total = count.build().fetch_one(&self.readers).await?;
-        let mut query = QueryBuilder::<Db>::new("SELECT p.*, d.identity FROM (SELECT *");
+        let mut query = QueryBuilder::new("SELECT p.*, d.identity FROM (SELECT *");
         push(&mut query);
         query.push(" ORDER BY device_id LIMIT ");
         query.push_bind(window.limit);
@@ -114,11 +114,11 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn failure_reasons(&self, deployment: Id) -> Result<Vec<FailureReason>, Error> {
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT COALESCE(reason, substate) AS text, COUNT(*) AS devices, MIN(device_id) AS example,
                     MIN(CASE WHEN has_log = 1 THEN device_id END) AS with_log
              FROM device_deployments WHERE deployment_id = $1 AND status = 'failure'
-             GROUP BY COALESCE(reason, substate) ORDER BY devices DESC, text LIMIT $2",
+             GROUP BY COALESCE(reason, substate) ORDER BY devices DESC, text NULLS FIRST LIMIT $2",
         )
         .bind(deployment.to_string())
         .bind(REASONS)
@@ -141,7 +141,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn failed_devices(&self, deployment: Id) -> Result<Vec<Id>, Error> {
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT p.device_id FROM device_deployments p JOIN devices d ON d.id = p.device_id
              WHERE p.deployment_id = $1 AND p.status = 'failure' AND d.status = 'accepted'",
         )
@@ -159,7 +159,7 @@ impl Store {
         if deployments.is_empty() {
             return Ok(Vec::new());
         }
-        let mut query = QueryBuilder::<Db>::new(
+        let mut query = QueryBuilder::new(
             "SELECT deployment_id, at, status, substate FROM deployment_events WHERE deployment_id IN ",
         );
         push_ids(&mut query, deployments);

@@ -1,9 +1,8 @@
 //! Another file for an artifact: the same image, put into frames.
 
-use sqlx::Row;
-
 use super::artifacts::{Changed, StoredArtifact, UsedBy, refusal};
 use super::devices::{signed, unsigned};
+use super::sql;
 use super::writer::{Change, Topic};
 use super::{Error, Id, Store};
 use crate::audit::{Action, Kind};
@@ -41,7 +40,7 @@ impl Store {
                     Some(Changed::Missing | Changed::Done) => return Ok(Reframed::Missing),
                 }
                 let others =
-                    sqlx::query("SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM artifacts WHERE id <> $1")
+                    sql::query("SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM artifacts WHERE id <> $1")
                         .bind(old.to_string())
                         .fetch_one(tx.connection())
                         .await?;
@@ -49,7 +48,7 @@ impl Store {
                 if quota.is_some_and(|quota| all > quota) {
                     return Ok(Reframed::OverQuota);
                 }
-                sqlx::query(
+                sql::query(
                     "INSERT INTO artifacts (id, name, description, size, sha256, modified, content)
                      SELECT $2, name, description, $3, $4, modified, content FROM artifacts WHERE id = $1",
                 )
@@ -64,13 +63,13 @@ impl Store {
                     "UPDATE artifact_depends SET artifact_id = $2 WHERE artifact_id = $1",
                     "UPDATE device_deployments SET artifact_id = $2 WHERE artifact_id = $1",
                 ] {
-                    sqlx::query(moved)
+                    sql::query(moved)
                         .bind(old.to_string())
                         .bind(new.id.to_string())
                         .execute(tx.connection())
                         .await?;
                 }
-                sqlx::query("DELETE FROM artifacts WHERE id = $1")
+                sql::query("DELETE FROM artifacts WHERE id = $1")
                     .bind(old.to_string())
                     .execute(tx.connection())
                     .await?;

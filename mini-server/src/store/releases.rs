@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{QueryBuilder, Row};
-
+use super::sql::{self, QueryBuilder};
 use super::standing_orders::follow_all;
-use super::{Db, Error, Store};
+use super::{Error, Store};
 use crate::audit::{Action, Kind};
 
 /// Notes and tags of a release.
@@ -33,13 +32,13 @@ impl Store {
     /// Of the database.
     pub async fn release_notes(&self) -> Result<BTreeMap<String, ReleaseNotes>, Error> {
         let mut all: BTreeMap<String, ReleaseNotes> = BTreeMap::new();
-        let notes = sqlx::query("SELECT name, notes FROM release_notes")
+        let notes = sql::query("SELECT name, notes FROM release_notes")
             .fetch_all(&self.readers)
             .await?;
         for row in notes {
             all.entry(row.try_get("name")?).or_default().notes = row.try_get("notes")?;
         }
-        let tags = sqlx::query("SELECT name, tag FROM release_tags ORDER BY tag")
+        let tags = sql::query("SELECT name, tag FROM release_tags ORDER BY tag")
             .fetch_all(&self.readers)
             .await?;
         for row in tags {
@@ -58,7 +57,7 @@ impl Store {
     pub async fn set_release_notes(&self, name: String, notes: String) -> Result<(), Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query(
+                sql::query(
                     "INSERT INTO release_notes (name, notes) VALUES ($1, $2)
                      ON CONFLICT (name) DO UPDATE SET notes = excluded.notes",
                 )
@@ -86,7 +85,7 @@ impl Store {
     ) -> Result<Tagged, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let others = sqlx::query("SELECT DISTINCT tag FROM release_tags WHERE name <> $1")
+                let others = sql::query("SELECT DISTINCT tag FROM release_tags WHERE name <> $1")
                     .bind(&name)
                     .fetch_all(tx.connection())
                     .await?;
@@ -98,13 +97,12 @@ impl Store {
                 if i64::try_from(distinct.len()).unwrap_or(i64::MAX) > limit {
                     return Ok(Tagged::TooMany);
                 }
-                sqlx::query("DELETE FROM release_tags WHERE name = $1")
+                sql::query("DELETE FROM release_tags WHERE name = $1")
                     .bind(&name)
                     .execute(tx.connection())
                     .await?;
                 if !tags.is_empty() {
-                    let mut query =
-                        QueryBuilder::<Db>::new("INSERT INTO release_tags (name, tag) ");
+                    let mut query = QueryBuilder::new("INSERT INTO release_tags (name, tag) ");
                     query.push_values(&tags, |mut row, tag| {
                         row.push_bind(&name).push_bind(tag);
                     });

@@ -1,11 +1,9 @@
 //! Who may begin: the plan and the progress of deployments, in their rows.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row};
-
 use super::devices::{parsed, parsed_or_null, signed, unsigned};
+use super::sql::{self, QueryBuilder, Row};
 use super::writer::{Change, Topic};
-use super::{Connection, Db, Error, Id, Store};
+use super::{Connection, Error, Id, Store};
 use crate::rollout::{Halt, Open, Plan, Progress, Prospects, StoppedBy, Window};
 
 /// What a person does with a deployment.
@@ -85,7 +83,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn failures_on(&self, device: Id, but: Id) -> Result<Vec<(Id, u64)>, Error> {
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT artifact_id, CAST(SUM(failures) AS BIGINT) AS failures FROM device_deployments
              WHERE device_id = $1 AND failures > 0 AND artifact_id IS NOT NULL AND deployment_id <> $2
              GROUP BY artifact_id",
@@ -109,7 +107,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn group_window(&self, group: &str) -> Result<Option<Window>, Error> {
-        let row = sqlx::query("SELECT opens FROM group_windows WHERE name = $1")
+        let row = sql::query("SELECT opens FROM group_windows WHERE name = $1")
             .bind(group)
             .fetch_optional(&self.readers)
             .await?;
@@ -121,7 +119,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn group_windows(&self) -> Result<Vec<(String, Window)>, Error> {
-        let rows = sqlx::query("SELECT name, opens FROM group_windows ORDER BY name")
+        let rows = sql::query("SELECT name, opens FROM group_windows ORDER BY name")
             .fetch_all(&self.readers)
             .await?;
         rows.iter()
@@ -142,13 +140,13 @@ impl Store {
             Box::pin(async move {
                 match window {
                     None => {
-                        sqlx::query("DELETE FROM group_windows WHERE name = $1")
+                        sql::query("DELETE FROM group_windows WHERE name = $1")
                             .bind(group)
                             .execute(tx.connection())
                             .await?;
                     }
                     Some(window) => {
-                        sqlx::query(
+                        sql::query(
                             "INSERT INTO group_windows (name, opens) VALUES ($1, $2)
                              ON CONFLICT (name) DO UPDATE SET opens = excluded.opens",
                         )
@@ -171,7 +169,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn pin_of(&self, device: Id) -> Result<Option<Option<String>>, Error> {
-        let row = sqlx::query("SELECT pinned FROM devices WHERE id = $1")
+        let row = sql::query("SELECT pinned FROM devices WHERE id = $1")
             .bind(device.to_string())
             .fetch_optional(&self.readers)
             .await?;
@@ -185,7 +183,7 @@ impl Store {
     pub async fn pin(&self, device: Id, release: Option<String>) -> Result<bool, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let done = sqlx::query("UPDATE devices SET pinned = $2 WHERE id = $1")
+                let done = sql::query("UPDATE devices SET pinned = $2 WHERE id = $1")
                     .bind(device.to_string())
                     .bind(release)
                     .execute(tx.connection())
@@ -200,8 +198,8 @@ impl Store {
 }
 
 /// What is open for a device; to go on with further conditions on `dd`, or an order.
-fn open_of(device: Id) -> QueryBuilder<Db> {
-    let mut query = QueryBuilder::<Db>::new(
+fn open_of(device: Id) -> QueryBuilder {
+    let mut query = QueryBuilder::new(
         "SELECT dd.deployment_id, dd.sequence, dd.status, dd.found_name, dd.artifact_id, dd.earliest,
                 d.name AS deployment_name, d.artifact_name, d.forced, v.pinned, w.opens AS group_window,
                 (SELECT MAX(done.sequence) FROM device_deployments done
@@ -231,7 +229,7 @@ pub(super) async fn open(
     prospects(&rows)
 }
 
-fn prospects(rows: &[SqliteRow]) -> Result<Prospects, Error> {
+fn prospects(rows: &[Row]) -> Result<Prospects, Error> {
     let Some(first) = rows.first() else {
         return Ok(Prospects::default());
     };
@@ -264,7 +262,7 @@ pub(super) async fn load(
     connection: &mut Connection,
     deployment: Id,
 ) -> Result<Option<(Plan, Progress, bool)>, Error> {
-    let mut query = QueryBuilder::<Db>::new("SELECT d.finished, ");
+    let mut query = QueryBuilder::new("SELECT d.finished, ");
     query.push(COLUMNS);
     query.push(" FROM deployments d WHERE d.id = ");
     query.push_bind(deployment.to_string());
@@ -283,7 +281,7 @@ pub(super) async fn save(
     progress: &Progress,
 ) -> Result<(), Error> {
     let halt = progress.halt.as_ref();
-    sqlx::query(
+    sql::query(
         "UPDATE deployments SET phases_begun = $2, devices_started = $3, devices_active = $4, devices_settled = $5,
                 devices_updated = $6, devices_failed = $7, last_done = $8, halted_by = $9, halt_reason = $10,
                 halted_at = $11
@@ -306,13 +304,13 @@ pub(super) async fn save(
 }
 
 /// The plan in a row with [`COLUMNS`].
-pub(super) fn plan(row: &SqliteRow) -> Result<Plan, Error> {
+pub(super) fn plan(row: &Row) -> Result<Plan, Error> {
     let text: Option<&str> = row.try_get("plan")?;
     text.map_or_else(|| Ok(Plan::default()), from_json)
 }
 
 /// The progress in a row with [`COLUMNS`].
-pub(super) fn progress(row: &SqliteRow) -> Result<Progress, Error> {
+pub(super) fn progress(row: &Row) -> Result<Progress, Error> {
     let number = |column: &str| Ok::<_, Error>(unsigned(row.try_get(column)?));
     let by: Option<StoppedBy> = parsed_or_null(row, "halted_by")?;
     let halt = match by {

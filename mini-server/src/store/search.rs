@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use sqlx::{QueryBuilder, Row};
 use tandem_api::DeploymentStatus;
 use tandem_api::management::DeviceStatus;
 
 use super::devices::{parsed, parsed_or_null, unsigned};
-use super::{Db, Error, Id, Store, push_ids};
+use super::dialect::{LIKE, push_matches};
+use super::sql::{Either, QueryBuilder};
+use super::{Error, Id, Store, push_ids};
 use crate::filter::{Operand, Order, Predicate, Relation, Subject, Test};
 use crate::paging::Window;
 
@@ -56,7 +57,7 @@ impl Store {
         window: Window,
     ) -> Result<(Vec<Found>, u64), Error> {
         // First only which devices: their order is found from indices, and counted in the same pass.
-        let mut query = QueryBuilder::<Db>::new("SELECT d.id, COUNT(*) OVER () AS total ");
+        let mut query = QueryBuilder::new("SELECT d.id, COUNT(*) OVER () AS total ");
         query.push(FROM);
         for (n, order) in search.order.iter().enumerate() {
             push_sorted(&mut query, n, order);
@@ -89,7 +90,7 @@ impl Store {
         if window.offset == 0 && window.limit > 0 {
             return Ok(0);
         }
-        let mut query = QueryBuilder::<Db>::new("SELECT COUNT(*) ");
+        let mut query = QueryBuilder::new("SELECT COUNT(*) ");
         query.push(FROM);
         push_where(&mut query, search);
         let row = query.build().fetch_one(&self.readers).await?;
@@ -97,7 +98,7 @@ impl Store {
     }
 
     async fn found(&self, ids: &[Id]) -> Result<HashMap<Id, Found>, Error> {
-        let mut query = QueryBuilder::<Db>::new(
+        let mut query = QueryBuilder::new(
             "SELECT d.id, d.identity, d.status, d.group_name, d.outcome, d.created, ",
         );
         query.push(UPDATED);
@@ -130,18 +131,20 @@ pub(super) const FROM: &str = "FROM devices d LEFT JOIN check_ins c ON c.device_
 const UPDATED: &str =
     "CASE WHEN d.inventory_updated > d.updated THEN d.inventory_updated ELSE d.updated END";
 
-fn push_where(query: &mut QueryBuilder<Db>, search: &DeviceSearch) {
+fn push_where(query: &mut QueryBuilder, search: &DeviceSearch) {
     query.push(" WHERE 1 = 1");
     if let Some(ids) = &search.ids {
         query.push(" AND d.id IN ");
         push_ids(query, ids);
     }
     if !search.text.is_empty() {
-        // The texts are looked through once, in the index.
-        query.push(
-            " AND d.id IN (SELECT a.device_id FROM attributes a WHERE a.rowid IN
-                           (SELECT t.rowid FROM attributes t WHERE t.text LIKE ",
-        );
+        // The texts are looked through once; SQLite does so in the index.
+        query.push_either(Either {
+            sqlite: " AND d.id IN (SELECT a.device_id FROM attributes a WHERE a.rowid IN
+                           (SELECT t.rowid FROM attributes t WHERE t.text",
+            postgres: " AND d.id IN (SELECT t.device_id FROM attributes t WHERE (t.text",
+        });
+        query.push_either(LIKE);
         query.push_bind(containing(&search.text));
         query.push(" ESCAPE '\\'))");
     }
@@ -149,7 +152,7 @@ fn push_where(query: &mut QueryBuilder<Db>, search: &DeviceSearch) {
 }
 
 /// All of these have to hold as well.
-pub(super) fn push_predicates(query: &mut QueryBuilder<Db>, predicates: &[Predicate]) {
+pub(super) fn push_predicates(query: &mut QueryBuilder, predicates: &[Predicate]) {
     for Predicate { subject, test } in predicates {
         query.push(" AND ");
         match test {
@@ -184,13 +187,13 @@ enum Value<'a> {
     Matching(&'a str),
 }
 
-fn push_has_not(query: &mut QueryBuilder<Db>, subject: &Subject, value: Option<&Value<'_>>) {
+fn push_has_not(query: &mut QueryBuilder, subject: &Subject, value: Option<&Value<'_>>) {
     query.push("NOT ");
     push_has(query, subject, value);
 }
 
 /// The subject has a value, and one that is as wanted.
-fn push_has(query: &mut QueryBuilder<Db>, subject: &Subject, value: Option<&Value<'_>>) {
+fn push_has(query: &mut QueryBuilder, subject: &Subject, value: Option<&Value<'_>>) {
     let (text, number) = match subject {
         Subject::Attribute { scope, name } => {
             query
@@ -230,16 +233,14 @@ fn push_has(query: &mut QueryBuilder<Db>, subject: &Subject, value: Option<&Valu
         }
         Some(Value::Matching(expression)) => {
             query.push(" AND ");
-            query.push(text);
-            query.push(" REGEXP ");
-            query.push_bind((*expression).to_owned());
+            push_matches(query, &format!("CAST({text} AS TEXT)"), expression);
         }
     }
     query.push(")");
 }
 
 fn push_comparison(
-    query: &mut QueryBuilder<Db>,
+    query: &mut QueryBuilder,
     text: &'static str,
     number: &'static str,
     relation: Relation,
@@ -258,13 +259,15 @@ fn push_comparison(
     });
     match operand {
         Operand::Text(text) => query.push_bind(text.clone()),
-        Operand::Number(number) => query.push_bind(*number),
+        // What is only ever a text is compared with the text of the number.
+        Operand::Number(one) if text == number => query.push_bind(format!("{one:?}")),
+        Operand::Number(one) => query.push_bind(*one),
         Operand::Time(time) => query.push_bind(*time),
     };
 }
 
 /// What the `n`th order needs beside the devices: the attribute that it is about, or the first of its values.
-fn push_sorted(query: &mut QueryBuilder<Db>, n: usize, order: &Order) {
+fn push_sorted(query: &mut QueryBuilder, n: usize, order: &Order) {
     let Subject::Attribute { scope, name } = &order.subject else {
         return;
     };
@@ -276,8 +279,13 @@ fn push_sorted(query: &mut QueryBuilder<Db>, n: usize, order: &Order) {
     query.push_bind(name.clone());
 }
 
-fn push_order(query: &mut QueryBuilder<Db>, n: usize, order: &Order) {
-    let direction = if order.descending { "DESC" } else { "ASC" };
+fn push_order(query: &mut QueryBuilder, n: usize, order: &Order) {
+    // What a device does not have is the least.
+    let direction = if order.descending {
+        "DESC NULLS LAST"
+    } else {
+        "ASC NULLS FIRST"
+    };
     match &order.subject {
         Subject::Attribute { .. } => {
             query.push(format_args!(

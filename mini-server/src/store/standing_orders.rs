@@ -4,13 +4,12 @@
 //! tag, that deployment takes in nobody any more and one of the new release is made.
 
 use log::info;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 use tandem_api::management::DeploymentFilter as TargetFilter;
 
 use super::devices::{parsed, parsed_or_null};
 use super::new_deployments::{Created, DeploymentToMake, Targets, create, retire};
 use super::rollouts::{from_json, to_json};
+use super::sql::{self, Row};
 use super::writer::{Change, Topic, Tx};
 use super::{Error, Id, Store};
 use crate::rollout::Plan;
@@ -61,7 +60,7 @@ impl Store {
     ) -> Result<Ordered, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let row = sqlx::query("SELECT COUNT(*) FROM standing_orders")
+                let row = sql::query("SELECT COUNT(*) FROM standing_orders")
                     .fetch_one(tx.connection())
                     .await?;
                 if row.try_get::<i64, _>(0)? >= ORDERS {
@@ -75,7 +74,7 @@ impl Store {
                     release: None,
                     deployment: None,
                 };
-                sqlx::query(
+                sql::query(
                     "INSERT INTO standing_orders (id, tag, filter, plan, created) VALUES ($1, $2, $3, $4, $5)",
                 )
                 .bind(order.id.to_string())
@@ -101,7 +100,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn standing_orders(&self) -> Result<Vec<StandingOrderRow>, Error> {
-        let rows = sqlx::query("SELECT * FROM standing_orders ORDER BY created, id")
+        let rows = sql::query("SELECT * FROM standing_orders ORDER BY created, id")
             .fetch_all(&self.readers)
             .await?;
         rows.iter().map(order).collect()
@@ -114,7 +113,7 @@ impl Store {
     pub async fn remove_standing_order(&self, id: Id, now: i64) -> Result<bool, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let row = sqlx::query("SELECT * FROM standing_orders WHERE id = $1")
+                let row = sql::query("SELECT * FROM standing_orders WHERE id = $1")
                     .bind(id.to_string())
                     .fetch_optional(tx.connection())
                     .await?;
@@ -134,7 +133,7 @@ impl Store {
 }
 
 async fn remove(tx: &mut Tx, id: Id) -> Result<(), Error> {
-    sqlx::query("DELETE FROM standing_orders WHERE id = $1")
+    sql::query("DELETE FROM standing_orders WHERE id = $1")
         .bind(id.to_string())
         .execute(tx.connection())
         .await?;
@@ -143,7 +142,7 @@ async fn remove(tx: &mut Tx, id: Id) -> Result<(), Error> {
 
 /// Follows all standing orders: after a change of releases or of their tags.
 pub(super) async fn follow_all(tx: &mut Tx, now: i64) -> Result<(), Error> {
-    let rows = sqlx::query("SELECT * FROM standing_orders ORDER BY created, id")
+    let rows = sql::query("SELECT * FROM standing_orders ORDER BY created, id")
         .fetch_all(tx.connection())
         .await?;
     for row in rows {
@@ -161,7 +160,7 @@ async fn follow(
     order: &StandingOrderRow,
     now: i64,
 ) -> Result<Result<(), String>, Error> {
-    let row = sqlx::query(
+    let row = sql::query(
         "SELECT t.name FROM release_tags t JOIN artifacts a ON a.name = t.name WHERE t.tag = $1
          ORDER BY a.modified DESC, t.name DESC LIMIT 1",
     )
@@ -192,7 +191,7 @@ async fn follow(
     if let Some(before) = order.deployment {
         retire(tx, before, now).await?;
     }
-    sqlx::query("UPDATE standing_orders SET release_name = $2, deployment_id = $3 WHERE id = $1")
+    sql::query("UPDATE standing_orders SET release_name = $2, deployment_id = $3 WHERE id = $1")
         .bind(order.id.to_string())
         .bind(newest)
         .bind(deployment.to_string())
@@ -201,7 +200,7 @@ async fn follow(
     Ok(Ok(()))
 }
 
-fn order(row: &SqliteRow) -> Result<StandingOrderRow, Error> {
+fn order(row: &Row) -> Result<StandingOrderRow, Error> {
     Ok(StandingOrderRow {
         id: parsed(row, "id")?,
         tag: row.try_get("tag")?,

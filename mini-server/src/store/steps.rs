@@ -2,16 +2,15 @@
 //! deployment, in the same transaction.
 
 use log::warn;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row};
 use tandem_api::DeploymentStatus;
 
 use super::device_deployments::push_statuses;
 use super::devices::{parsed, parsed_or_null, signed};
 use super::fleet::DAY;
 use super::rollouts;
+use super::sql::{self, QueryBuilder, Row};
 use super::writer::{Change, Topic, Tx};
-use super::{Db, Error, Id, Store};
+use super::{Error, Id, Store};
 use crate::rollout::{Held, Report, judge_report};
 
 /// What became of an offer or a verdict for a device that asked.
@@ -79,7 +78,7 @@ impl Store {
                 if let Some(held) = held {
                     return Ok(Noted::Held(held));
                 }
-                sqlx::query(
+                sql::query(
                     "UPDATE device_deployments
                      SET created = COALESCE(created, $3), found_name = COALESCE(found_name, $4),
                          artifact_id = COALESCE($5, artifact_id)
@@ -93,13 +92,11 @@ impl Store {
                 .execute(tx.connection())
                 .await?;
                 if let (None, Some((_, size))) = (before, finding.artifact) {
-                    sqlx::query(
-                        "UPDATE deployments SET total_size = total_size + $2 WHERE id = $1",
-                    )
-                    .bind(deployment.to_string())
-                    .bind(signed(size))
-                    .execute(tx.connection())
-                    .await?;
+                    sql::query("UPDATE deployments SET total_size = total_size + $2 WHERE id = $1")
+                        .bind(deployment.to_string())
+                        .bind(signed(size))
+                        .execute(tx.connection())
+                        .await?;
                 }
                 if before.is_none() && finding.status != DeploymentStatus::NoArtifact {
                     pass_over(tx, device, open.sequence, now).await?;
@@ -183,7 +180,7 @@ pub(super) async fn decommission(tx: &mut Tx, device: Id, now: i64) -> Result<()
 
 /// Ends the older deployments of a device that it has not begun: nobody gets an older release after a newer one.
 async fn pass_over(tx: &mut Tx, device: Id, sequence: i64, now: i64) -> Result<(), Error> {
-    let rows = sqlx::query(
+    let rows = sql::query(
         "SELECT deployment_id, status FROM device_deployments
          WHERE device_id = $1 AND open = 1 AND sequence < $2 AND (status IS NULL OR status = 'pending')",
     )
@@ -209,7 +206,7 @@ async fn pass_over(tx: &mut Tx, device: Id, sequence: i64, now: i64) -> Result<(
 
 /// Notes when a device heard of a deployment first.
 async fn asked(tx: &mut Tx, deployment: Id, device: Id, now: i64) -> Result<(), Error> {
-    sqlx::query(
+    sql::query(
         "UPDATE device_deployments SET created = COALESCE(created, $3)
          WHERE deployment_id = $1 AND device_id = $2",
     )
@@ -223,7 +220,7 @@ async fn asked(tx: &mut Tx, deployment: Id, device: Id, now: i64) -> Result<(), 
 
 /// Ends a deployment on all devices that are not done with it.
 pub(super) async fn abort_all(tx: &mut Tx, deployment: Id, now: i64) -> Result<(), Error> {
-    let rows = sqlx::query(
+    let rows = sql::query(
         "SELECT device_id, status FROM device_deployments
          WHERE deployment_id = $1 AND open = 1 AND status IS NOT NULL",
     )
@@ -242,7 +239,7 @@ pub(super) async fn abort_all(tx: &mut Tx, deployment: Id, now: i64) -> Result<(
         step.take(tx).await?;
     }
     // Those that never asked get nothing.
-    sqlx::query("UPDATE device_deployments SET open = 0 WHERE deployment_id = $1 AND open = 1")
+    sql::query("UPDATE device_deployments SET open = 0 WHERE deployment_id = $1 AND open = 1")
         .bind(deployment.to_string())
         .execute(tx.connection())
         .await?;
@@ -255,7 +252,7 @@ async fn end_for_device(
     after: DeploymentStatus,
     now: i64,
 ) -> Result<(), Error> {
-    let rows = sqlx::query(
+    let rows = sql::query(
         "SELECT deployment_id, status FROM device_deployments WHERE device_id = $1 AND open = 1",
     )
     .bind(device.to_string())
@@ -290,7 +287,7 @@ struct Step {
 impl Step {
     /// Counts a failure. Where the device is to try again the deployment is as if it was just offered.
     async fn fail(&mut self, tx: &mut Tx) -> Result<(), Error> {
-        let row = sqlx::query(
+        let row = sql::query(
             "UPDATE device_deployments SET failures = failures + 1 WHERE deployment_id = $1 AND device_id = $2
              RETURNING failures",
         )
@@ -322,7 +319,7 @@ impl Step {
             self.after != DeploymentStatus::Pending && !self.after.is_final(),
             self.after.is_final(),
         );
-        sqlx::query(
+        sql::query(
             "UPDATE device_deployments
              SET status = $3, substate = $4, open = $5,
                  started = CASE WHEN $6 THEN COALESCE(started, $8) ELSE started END,
@@ -375,12 +372,12 @@ impl Step {
 
     /// Keeps what people are shown at a glance: the last outcome on the device, and the outcomes of the day.
     async fn remember(&self, tx: &mut Tx) -> Result<(), Error> {
-        sqlx::query("UPDATE devices SET outcome = $2 WHERE id = $1")
+        sql::query("UPDATE devices SET outcome = $2 WHERE id = $1")
             .bind(self.device.to_string())
             .bind(self.after.as_str())
             .execute(tx.connection())
             .await?;
-        sqlx::query(
+        sql::query(
             "INSERT INTO outcomes_by_day (day, status, devices) VALUES ($1, $2, 1)
              ON CONFLICT (day, status) DO UPDATE SET devices = outcomes_by_day.devices + 1",
         )
@@ -393,7 +390,7 @@ impl Step {
 
     /// Keeps the report, whatever it says.
     async fn record(&self, tx: &mut Tx) -> Result<(), Error> {
-        sqlx::query(
+        sql::query(
             "INSERT INTO deployment_events (deployment_id, device_id, number, at, status, substate)
              SELECT $1, $2, last + 1, $3, $4, $5 FROM
                  (SELECT COALESCE(MAX(number), 0) AS last FROM deployment_events
@@ -414,7 +411,7 @@ impl Step {
     async fn count(&self, tx: &mut Tx) -> Result<(), Error> {
         for (status, change) in [(self.before, -1), (Some(self.after), 1)] {
             let Some(status) = status else { continue };
-            sqlx::query(
+            sql::query(
                 "INSERT INTO deployment_statistics (deployment_id, status, devices) VALUES ($1, $2, $3)
                  ON CONFLICT (deployment_id, status)
                  DO UPDATE SET devices = deployment_statistics.devices + excluded.devices",
@@ -431,7 +428,7 @@ impl Step {
     /// The deployment has begun with its first device and ends with its last.
     async fn advance(&self, tx: &mut Tx) -> Result<(), Error> {
         if self.after != DeploymentStatus::Pending {
-            sqlx::query(
+            sql::query(
                 "UPDATE deployments SET status = 'inprogress' WHERE id = $1 AND status = 'pending'",
             )
             .bind(self.deployment.to_string())
@@ -447,8 +444,7 @@ impl Step {
 
 /// Ends a deployment if all its devices are done.
 pub(super) async fn end_if_done(tx: &mut Tx, deployment: Id, now: i64) -> Result<(), Error> {
-    let mut query =
-        QueryBuilder::<Db>::new("UPDATE deployments SET status = 'finished', finished = ");
+    let mut query = QueryBuilder::new("UPDATE deployments SET status = 'finished', finished = ");
     query.push_bind(now);
     query.push(" WHERE finished IS NULL AND continuous = 0 AND id = ");
     query.push_bind(deployment.to_string());
@@ -462,8 +458,8 @@ pub(super) async fn end_if_done(tx: &mut Tx, deployment: Id, now: i64) -> Result
     Ok(())
 }
 
-async fn find(tx: &mut Tx, deployment: Id, device: Id) -> Result<Option<SqliteRow>, Error> {
-    let row = sqlx::query(
+async fn find(tx: &mut Tx, deployment: Id, device: Id) -> Result<Option<Row>, Error> {
+    let row = sql::query(
         "SELECT open, status FROM device_deployments WHERE deployment_id = $1 AND device_id = $2",
     )
     .bind(deployment.to_string())

@@ -1,9 +1,9 @@
 //! Sessions and personal access tokens: the ones that are good.
 
-use sqlx::Row;
 use tandem_api::management::Role;
 
 use super::devices::{parsed, parsed_or_null};
+use super::sql;
 use super::writer::Change;
 use super::{Error, Id, Store};
 use crate::audit::{Action, Kind};
@@ -66,11 +66,11 @@ impl Store {
     ) -> Result<(), Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                sqlx::query("DELETE FROM tokens WHERE expires < $1")
+                sql::query("DELETE FROM tokens WHERE expires < $1")
                     .bind(now)
                     .execute(tx.connection())
                     .await?;
-                let gone = sqlx::query(
+                let gone = sql::query(
                     "DELETE FROM tokens WHERE id IN
                      (SELECT id FROM tokens WHERE user_id = $1 AND name IS NULL
                       ORDER BY created DESC, id LIMIT 1000 OFFSET $2)",
@@ -82,7 +82,7 @@ impl Store {
                 if gone.rows_affected() > 0 {
                     tx.changed(Change::Users);
                 }
-                sqlx::query(
+                sql::query(
                     "INSERT INTO tokens (id, user_id, created, expires) VALUES ($1, $2, $3, $4)",
                 )
                 .bind(id.to_string())
@@ -91,7 +91,7 @@ impl Store {
                 .bind(expires)
                 .execute(tx.connection())
                 .await?;
-                sqlx::query("UPDATE users SET login = $2 WHERE id = $1")
+                sql::query("UPDATE users SET login = $2 WHERE id = $1")
                     .bind(user.to_string())
                     .bind(now)
                     .execute(tx.connection())
@@ -110,19 +110,19 @@ impl Store {
     pub async fn add_token(&self, user: Id, token: TokenRow) -> Result<TokenOutcome, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let known = sqlx::query("SELECT 1 FROM users WHERE id = $1")
+                let known = sql::query("SELECT 1 FROM users WHERE id = $1")
                     .bind(user.to_string())
                     .fetch_optional(tx.connection())
                     .await?;
                 if known.is_none() {
                     return Ok(TokenOutcome::Missing);
                 }
-                sqlx::query("DELETE FROM tokens WHERE user_id = $1 AND expires < $2")
+                sql::query("DELETE FROM tokens WHERE user_id = $1 AND expires < $2")
                     .bind(user.to_string())
                     .bind(token.created)
                     .execute(tx.connection())
                     .await?;
-                let row = sqlx::query(
+                let row = sql::query(
                     "SELECT COUNT(*) FROM tokens WHERE user_id = $1 AND name IS NOT NULL",
                 )
                 .bind(user.to_string())
@@ -131,7 +131,7 @@ impl Store {
                 if row.try_get::<i64, _>(0)? >= TOKENS_PER_USER {
                     return Ok(TokenOutcome::TooMany);
                 }
-                let done = sqlx::query(
+                let done = sql::query(
                     "INSERT INTO tokens (id, user_id, name, created, expires, role)
                      VALUES ($1, $2, $3, $4, $5, $6)
                      ON CONFLICT (user_id, name) DO NOTHING",
@@ -166,7 +166,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn tokens(&self, user: Id) -> Result<Vec<TokenRow>, Error> {
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT id, name, created, expires, last_used, role FROM tokens
              WHERE user_id = $1 AND name IS NOT NULL ORDER BY created, id",
         )
@@ -192,7 +192,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn operator(&self, id: Id) -> Result<Option<OperatorSession>, Error> {
-        let row = sqlx::query(
+        let row = sql::query(
             "SELECT u.id, u.role, t.role AS narrowed, t.name IS NOT NULL AS personal
              FROM tokens t JOIN users u ON u.id = t.user_id WHERE t.id = $1",
         )
@@ -219,7 +219,7 @@ impl Store {
     pub async fn remove_token(&self, user: Id, id: Id) -> Result<bool, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let row = sqlx::query("SELECT name FROM tokens WHERE id = $1 AND user_id = $2")
+                let row = sql::query("SELECT name FROM tokens WHERE id = $1 AND user_id = $2")
                     .bind(id.to_string())
                     .bind(user.to_string())
                     .fetch_optional(tx.connection())
@@ -230,7 +230,7 @@ impl Store {
                 } else {
                     tx.audit(Action::SignOut, Kind::User, user, "").await?;
                 }
-                sqlx::query("DELETE FROM tokens WHERE id = $1")
+                sql::query("DELETE FROM tokens WHERE id = $1")
                     .bind(id.to_string())
                     .execute(tx.connection())
                     .await?;
@@ -252,7 +252,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 for (id, at) in used {
-                    sqlx::query("UPDATE tokens SET last_used = $2 WHERE id = $1")
+                    sql::query("UPDATE tokens SET last_used = $2 WHERE id = $1")
                         .bind(id.to_string())
                         .bind(at)
                         .execute(tx.connection())

@@ -1,10 +1,9 @@
 //! People who may sign in.
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 use tandem_api::management::Role;
 
 use super::devices::parsed;
+use super::sql::{self, Row};
 use super::writer::{Change, Tx};
 use super::{Error, Id, Store};
 use crate::audit::{Action, Kind};
@@ -67,7 +66,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn users(&self) -> Result<Vec<UserRow>, Error> {
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT id, email, role, created, updated, login FROM users ORDER BY created, id",
         )
         .fetch_all(&self.readers)
@@ -81,7 +80,7 @@ impl Store {
     /// Of the database.
     pub async fn user(&self, id: Id) -> Result<Option<UserRow>, Error> {
         let row =
-            sqlx::query("SELECT id, email, role, created, updated, login FROM users WHERE id = $1")
+            sql::query("SELECT id, email, role, created, updated, login FROM users WHERE id = $1")
                 .bind(id.to_string())
                 .fetch_optional(&self.readers)
                 .await?;
@@ -93,7 +92,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn credentials(&self, email: &str) -> Result<Option<Credentials>, Error> {
-        let row = sqlx::query("SELECT id, password FROM users WHERE email = $1")
+        let row = sql::query("SELECT id, password FROM users WHERE email = $1")
             .bind(email)
             .fetch_optional(&self.readers)
             .await?;
@@ -120,7 +119,7 @@ impl Store {
     ) -> Result<UserOutcome, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let done = sqlx::query(
+                let done = sql::query(
                     "INSERT INTO users (id, email, password, role, created, updated)
                      VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT (email) DO NOTHING",
                 )
@@ -156,7 +155,7 @@ impl Store {
         self.write(move |tx| {
             Box::pin(async move {
                 if let Some(email) = &change.email {
-                    let taken = sqlx::query("SELECT 1 FROM users WHERE email = $1 AND id <> $2")
+                    let taken = sql::query("SELECT 1 FROM users WHERE email = $1 AND id <> $2")
                         .bind(email)
                         .bind(id.to_string())
                         .fetch_optional(tx.connection())
@@ -169,7 +168,7 @@ impl Store {
                     return Ok(UserOutcome::Last);
                 }
                 let text = change.text();
-                let done = sqlx::query(
+                let done = sql::query(
                     "UPDATE users SET email = COALESCE($2, email), password = COALESCE($3, password),
                                       role = COALESCE($4, role), updated = $5
                      WHERE id = $1",
@@ -187,7 +186,7 @@ impl Store {
                 tx.audit(Action::Update, Kind::User, id, text).await?;
                 if change.password.is_some() {
                     // Whoever had the old password is out.
-                    sqlx::query("DELETE FROM tokens WHERE user_id = $1 AND name IS NULL AND id <> $2")
+                    sql::query("DELETE FROM tokens WHERE user_id = $1 AND name IS NULL AND id <> $2")
                         .bind(id.to_string())
                         .bind(change.keep_session.unwrap_or_default().to_string())
                         .execute(tx.connection())
@@ -210,7 +209,7 @@ impl Store {
                 if is_last_admin(tx, id).await? {
                     return Ok(UserOutcome::Last);
                 }
-                let known = sqlx::query("SELECT 1 FROM users WHERE id = $1")
+                let known = sql::query("SELECT 1 FROM users WHERE id = $1")
                     .bind(id.to_string())
                     .fetch_optional(tx.connection())
                     .await?;
@@ -218,7 +217,7 @@ impl Store {
                     return Ok(UserOutcome::Missing);
                 }
                 tx.audit(Action::Delete, Kind::User, id, "").await?;
-                sqlx::query("DELETE FROM users WHERE id = $1")
+                sql::query("DELETE FROM users WHERE id = $1")
                     .bind(id.to_string())
                     .execute(tx.connection())
                     .await?;
@@ -249,8 +248,8 @@ impl UserChange {
 
 /// Whether nobody would be an admin without this user.
 async fn is_last_admin(tx: &mut Tx, id: Id) -> Result<bool, Error> {
-    let row = sqlx::query(
-        "SELECT COALESCE(MAX(id = $1), 0), COALESCE(MAX(id <> $1), 0) FROM users WHERE role = $2",
+    let row = sql::query(
+        "SELECT COUNT(CASE WHEN id = $1 THEN 1 END), COUNT(CASE WHEN id <> $1 THEN 1 END) FROM users WHERE role = $2",
     )
     .bind(id.to_string())
     .bind(Role::Admin.as_str())
@@ -260,7 +259,7 @@ async fn is_last_admin(tx: &mut Tx, id: Id) -> Result<bool, Error> {
     Ok(this != 0 && another == 0)
 }
 
-fn user(row: &SqliteRow) -> Result<UserRow, Error> {
+fn user(row: &Row) -> Result<UserRow, Error> {
     Ok(UserRow {
         id: parsed(row, "id")?,
         email: row.try_get("email")?,

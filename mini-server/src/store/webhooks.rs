@@ -1,9 +1,8 @@
 //! Whom the server tells of what happens, and what they are still to be told. The events themselves are written by
 //! triggers (migration 6), in the transactions of what they tell of.
 
-use sqlx::Row;
-
 use super::devices::{parsed, unsigned};
+use super::sql::{self, Row};
 use super::{Error, Id, Store};
 use crate::audit::{Action, Kind};
 
@@ -74,7 +73,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn webhooks(&self) -> Result<Vec<WebhookRow>, Error> {
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT id, url, events, created, failures, outcome, tried,
                     (SELECT COUNT(*) FROM webhook_events e WHERE e.webhook_id = w.id) AS waiting
              FROM webhooks w ORDER BY created, id",
@@ -111,14 +110,14 @@ impl Store {
     ) -> Result<WebhookAdded, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let row = sqlx::query("SELECT COUNT(*) FROM webhooks")
+                let row = sql::query("SELECT COUNT(*) FROM webhooks")
                     .fetch_one(tx.connection())
                     .await?;
                 if row.try_get::<i64, _>(0)? >= LIMIT {
                     return Ok(WebhookAdded::TooMany);
                 }
                 let events = events.join(" ");
-                sqlx::query(
+                sql::query(
                     "INSERT INTO webhooks (id, url, host, secret, events, created)
                      VALUES ($1, $2, $3, $4, $5, $6)",
                 )
@@ -145,7 +144,7 @@ impl Store {
     pub async fn remove_webhook(&self, id: Id) -> Result<bool, Error> {
         self.write(move |tx| {
             Box::pin(async move {
-                let known = sqlx::query("SELECT 1 FROM webhooks WHERE id = $1")
+                let known = sql::query("SELECT 1 FROM webhooks WHERE id = $1")
                     .bind(id.to_string())
                     .fetch_optional(tx.connection())
                     .await?;
@@ -153,7 +152,7 @@ impl Store {
                     return Ok(false);
                 }
                 tx.audit(Action::Delete, Kind::Webhook, id, "").await?;
-                sqlx::query("DELETE FROM webhooks WHERE id = $1")
+                sql::query("DELETE FROM webhooks WHERE id = $1")
                     .bind(id.to_string())
                     .execute(tx.connection())
                     .await?;
@@ -168,7 +167,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn webhook(&self, id: Id) -> Result<Option<DueWebhook>, Error> {
-        let row = sqlx::query("SELECT id, url, secret, failures FROM webhooks WHERE id = $1")
+        let row = sql::query("SELECT id, url, secret, failures FROM webhooks WHERE id = $1")
             .bind(id.to_string())
             .fetch_optional(&self.readers)
             .await?;
@@ -180,7 +179,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn webhooks_due(&self, now: i64) -> Result<Vec<DueWebhook>, Error> {
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT id, url, secret, failures FROM webhooks w
              WHERE due <= $1 AND EXISTS (SELECT 1 FROM webhook_events e WHERE e.webhook_id = w.id)",
         )
@@ -195,7 +194,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn next_event(&self, webhook: Id) -> Result<Option<WaitingEvent>, Error> {
-        let row = sqlx::query(
+        let row = sql::query(
             "SELECT number, event, at, data, attempts FROM webhook_events
              WHERE webhook_id = $1 ORDER BY number LIMIT 1",
         )
@@ -219,7 +218,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub async fn count_waiting_events(&self) -> Result<u64, Error> {
-        let row = sqlx::query("SELECT COUNT(*) FROM webhook_events")
+        let row = sql::query("SELECT COUNT(*) FROM webhook_events")
             .fetch_one(&self.readers)
             .await?;
         Ok(unsigned(row.try_get(0)?))
@@ -246,11 +245,11 @@ impl Store {
                 } else {
                     "UPDATE webhook_events SET attempts = attempts + 1 WHERE number = $1"
                 };
-                sqlx::query(event)
+                sql::query(event)
                     .bind(number)
                     .execute(tx.connection())
                     .await?;
-                sqlx::query(
+                sql::query(
                     "UPDATE webhooks SET failures = CASE WHEN $2 IS NULL THEN 0 ELSE failures + 1 END,
                                          due = COALESCE($2, 0), outcome = $3, tried = $4
                      WHERE id = $1",
@@ -268,7 +267,7 @@ impl Store {
     }
 }
 
-fn due(row: &sqlx::sqlite::SqliteRow) -> Result<DueWebhook, Error> {
+fn due(row: &Row) -> Result<DueWebhook, Error> {
     Ok(DueWebhook {
         id: parsed(row, "id")?,
         url: row.try_get("url")?,

@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use log::{debug, error, warn};
-use sqlx::Connection as _;
+use log::{Level, debug, info, log, warn};
 use tokio::sync::{mpsc, oneshot};
 
+use super::database::Database;
+use super::dialect::Dialect;
+use super::hearing::Process;
+use super::sql;
 use super::{Connection, Error, Id, Store};
 use crate::audit::{self, Cause};
 
@@ -27,6 +30,10 @@ pub enum Change {
     Users,
     /// Only what people are shown.
     Shown(Topic),
+    /// What other processes change is not heard of from now on: nothing in memory can be relied on.
+    Unheard,
+    /// It is heard of from now on; what was in memory before may be wrong.
+    Heard,
 }
 
 /// What people are shown.
@@ -41,7 +48,7 @@ pub enum Topic {
 }
 
 /// Hears of what changed: after it is durable, before anybody is answered.
-pub type Watcher = Box<dyn Fn(&[Change]) + Send + Sync>;
+pub type Watcher = Arc<dyn Fn(&[Change]) + Send + Sync>;
 
 /// The connection of a work, and what it changed so far.
 pub struct Tx {
@@ -104,6 +111,9 @@ const BATCH: usize = 256;
 /// How long works are added to a transaction before it is committed.
 const BATCH_TIME: Duration = Duration::from_millis(50);
 
+/// How long a database server may say nothing; it ends our statements itself a little earlier.
+const STUCK: Duration = Duration::from_secs(65);
+
 /// Works that wait for the writer; who comes then waits with the request.
 const QUEUE: usize = 1024;
 
@@ -118,7 +128,12 @@ enum Message {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection, watcher: Watcher) -> Self {
+    pub(super) fn start(
+        connection: Connection,
+        database: Database,
+        process: Process,
+        watcher: Watcher,
+    ) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let tx = Tx {
             connection,
@@ -126,7 +141,14 @@ impl Writer {
             cause: None,
             audited: false,
         };
-        tokio::spawn(run(tx, queue, watcher));
+        let line = Line {
+            tx,
+            database,
+            process,
+            broken: false,
+            known: false,
+        };
+        tokio::spawn(run(line, queue, watcher));
         Self { jobs }
     }
 
@@ -147,18 +169,30 @@ impl Writer {
     }
 }
 
-async fn run(mut tx: Tx, mut queue: mpsc::Receiver<Message>, watcher: Watcher) {
+/// The writer's line to the database.
+struct Line {
+    tx: Tx,
+    /// For another one when it is broken.
+    database: Database,
+    /// Tells other processes what is changed.
+    process: Process,
+    broken: bool,
+    /// The log has a line that it is broken.
+    known: bool,
+}
+
+async fn run(mut line: Line, mut queue: mpsc::Receiver<Message>, watcher: Watcher) {
     let mut stop = None;
     while stop.is_none() {
         match queue.recv().await {
             Some(Message::Work(first)) => {
-                stop = batch(&mut tx, first, &mut queue, &watcher).await;
+                stop = batch(&mut line, first, &mut queue, &watcher).await;
             }
             Some(Message::Stop(done)) => stop = Some(done),
             None => break,
         }
     }
-    if let Err(err) = tx.connection.close().await {
+    if let Err(err) = line.tx.connection.close().await {
         warn!("cannot close the database: {err}");
     }
     if let Some(done) = stop {
@@ -169,20 +203,23 @@ async fn run(mut tx: Tx, mut queue: mpsc::Receiver<Message>, watcher: Watcher) {
 
 /// One transaction, with as many works as are waiting.
 async fn batch(
-    tx: &mut Tx,
+    line: &mut Line,
     first: Box<dyn Job>,
     queue: &mut mpsc::Receiver<Message>,
     watcher: &Watcher,
 ) -> Option<oneshot::Sender<()>> {
-    let begun = Instant::now();
     let mut stop = None;
     let mut jobs = Vec::new();
-    let mut outcome = execute(tx, "BEGIN IMMEDIATE; SAVEPOINT work").await;
+    let mut outcome = line.begin().await;
+    let tx = &mut line.tx;
+    // After the wait for others who write.
+    let begun = Instant::now();
     let mut next = Some(first);
     while let Some(mut job) = next {
         next = None;
         if outcome.is_ok() {
-            outcome = attempt(tx, job.as_mut()).await;
+            let remote = tx.connection.dialect() == Dialect::Postgres;
+            outcome = bounded(remote, attempt(tx, job.as_mut())).await;
         }
         jobs.push(job);
         if outcome.is_ok() && jobs.len() < BATCH && begun.elapsed() < BATCH_TIME {
@@ -193,23 +230,75 @@ async fn batch(
             }
         }
     }
+    if outcome.is_ok() && matches!(line.database, Database::Postgres(_)) {
+        outcome = line.process.tell(&mut tx.connection, &tx.changes).await;
+    }
     if outcome.is_ok() {
         outcome = execute(tx, "RELEASE SAVEPOINT work; COMMIT").await;
     }
-    match &outcome {
-        Ok(()) => watcher(&tx.changes),
+    // Also if it seems to have failed: when the line breaks in the midst of a commit nobody knows.
+    watcher(&tx.changes);
+    tx.changes.clear();
+    let fate = match outcome {
+        Ok(()) => Fate::Durable,
         Err(err) => {
-            error!("cannot write to the database: {err}");
+            // Once, not for every transaction until it is back.
+            let level = if line.broken && line.known {
+                Level::Debug
+            } else {
+                Level::Error
+            };
+            log!(level, "cannot write to the database: {err}");
             if let Err(err) = execute(tx, "ROLLBACK").await {
                 debug!("no transaction to roll back: {err}");
+                line.broken = true;
+            }
+            line.known = line.broken;
+            if matches!(Error::from(err), Error::Unavailable(_)) {
+                Fate::Unknown
+            } else {
+                Fate::Undone
             }
         }
-    }
-    tx.changes.clear();
+    };
     for job in jobs {
-        job.reply(outcome.is_ok());
+        job.reply(fate);
     }
     stop
+}
+
+/// What became of the works of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// What they did stands.
+    Durable,
+    /// The database refused.
+    Undone,
+    /// The database went away. They may be tried again.
+    Unknown,
+}
+
+impl Line {
+    /// Begins a transaction, over another connection if the last one is broken: nothing is lost by that, and a server
+    /// that was started again need not be noticed by anybody.
+    async fn begin(&mut self) -> Result<(), sqlx::Error> {
+        let begin = self.tx.connection.dialect().begin();
+        let Database::Postgres(postgres) = &self.database else {
+            return execute(&mut self.tx, begin).await;
+        };
+        if !self.broken {
+            match execute(&mut self.tx, begin).await {
+                Ok(()) => return Ok(()),
+                Err(err) => debug!("connecting to the database again: {err}"),
+            }
+        }
+        self.broken = true;
+        self.tx.connection = postgres.again().await?.into();
+        execute(&mut self.tx, begin).await?;
+        info!("connected to the database again");
+        (self.broken, self.known) = (false, false);
+        Ok(())
+    }
 }
 
 /// Runs one work after a savepoint, and sets the next; a work that fails leaves nothing behind.
@@ -224,10 +313,20 @@ async fn attempt(tx: &mut Tx, job: &mut dyn Job) -> Result<(), sqlx::Error> {
 }
 
 async fn execute(tx: &mut Tx, statements: &'static str) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql(statements)
-        .execute(&mut tx.connection)
-        .await
-        .map(|_| ())
+    let remote = tx.connection.dialect() == Dialect::Postgres;
+    bounded(remote, sql::run(&mut tx.connection, statements)).await
+}
+
+/// A line to a server can be cut without a sign; a file cannot.
+async fn bounded<T>(
+    remote: bool,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    if !remote {
+        return work.await;
+    }
+    let done = tokio::time::timeout(STUCK, work).await;
+    done.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 /// A work and the one who waits for it.
@@ -235,7 +334,7 @@ trait Job: Send {
     /// Runs it; whether it did what it was to do.
     fn run<'j>(&'j mut self, tx: &'j mut Tx) -> BoxFuture<'j, bool>;
     /// Hands out the result.
-    fn reply(self: Box<Self>, committed: bool);
+    fn reply(self: Box<Self>, fate: Fate);
 }
 
 struct Pending<T, W> {
@@ -255,9 +354,9 @@ where
     let Some(asked) = cause.as_ref().and_then(|cause| cause.request.as_ref()) else {
         return work(tx).await;
     };
-    let before = tx.rows_changed().await?;
+    let before = tx.connection.changed();
     let result = work(tx).await?;
-    if !tx.audited && tx.rows_changed().await? != before {
+    if !tx.audited && tx.connection.changed() != before {
         tx.audit_request(asked).await?;
     }
     Ok(result)
@@ -287,11 +386,12 @@ where
         .boxed()
     }
 
-    fn reply(self: Box<Self>, committed: bool) {
-        let result = match self.result {
-            Some(Err(err)) => Err(err),
-            Some(Ok(value)) if committed => Ok(value),
-            Some(Ok(_)) | None => Err(Error::NotCommitted),
+    fn reply(self: Box<Self>, fate: Fate) {
+        let result = match (self.result, fate) {
+            (Some(Err(err)), _) => Err(err),
+            (Some(Ok(value)), Fate::Durable) => Ok(value),
+            (Some(Ok(_)) | None, Fate::Unknown) => Err(Error::Unavailable(None)),
+            (Some(Ok(_)) | None, Fate::Durable | Fate::Undone) => Err(Error::NotCommitted),
         };
         // The request may be gone; what was done stands.
         let _ = self.reply.send(result);

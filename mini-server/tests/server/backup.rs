@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
-use crate::harness::{PROGRAM, Server, artifact};
+use crate::harness::{PROGRAM, Server, artifact, postgres};
 
 fn restore(from: &str, to: &str) -> bool {
     Command::new(PROGRAM)
@@ -17,6 +17,9 @@ fn restore(from: &str, to: &str) -> bool {
 
 #[test]
 fn a_backup_of_a_running_server_is_whole_and_can_be_served() {
+    if postgres::skip("PostgreSQL has its own tools for backups") {
+        return;
+    }
     let server = Server::start();
     server.uploaded(&artifact("v1"));
     let device = server.device("a");
@@ -94,6 +97,9 @@ fn a_backup_of_a_running_server_is_whole_and_can_be_served() {
 
 #[test]
 fn nothing_is_overwritten_and_half_a_backup_is_refused() {
+    if postgres::skip("PostgreSQL has its own tools for backups") {
+        return;
+    }
     let server = Server::start();
     let path = |name: &str| server.dir.path().join(name).to_str().unwrap().to_owned();
     server.done(&["backup", &path("backup")]);

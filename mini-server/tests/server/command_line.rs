@@ -216,6 +216,12 @@ fn the_verbs_work_on_the_data_directory_without_a_server() {
     let mut server = Server::start();
     server.kill();
     let added = Command::new("sh")
+        .envs(
+            server
+                .command()
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
         .arg("-c")
         .arg(format!(
             "echo correct horse | {PROGRAM} user add ops@example.com --password-stdin --data {}",

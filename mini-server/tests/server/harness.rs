@@ -2,6 +2,7 @@
 
 mod device;
 mod http;
+pub mod postgres;
 mod server;
 mod upload;
 

@@ -29,6 +29,7 @@ mod mender_client;
 mod operations;
 mod pages;
 mod people;
+mod postgres;
 mod robustness;
 mod roles;
 mod rollout_pages;

@@ -77,7 +77,7 @@ fn age(files: &[std::path::PathBuf]) {
 #[test]
 fn artifacts_go_to_the_store_and_come_from_it() {
     let Some((dir, store)) = store() else { return };
-    let mut server = Server::start_on(dir, store, &[]);
+    let mut server = Server::start_storing_in(dir, store, &[]);
     // One that goes in one piece, one in parts.
     let (small, large) = (artifact("v1"), build("v2", &["testboard"], &[], 20_000_000));
     let ids = [server.uploaded(&small), server.uploaded(&large)];
@@ -109,7 +109,7 @@ fn artifacts_go_to_the_store_and_come_from_it() {
 #[test]
 fn an_identifier_is_used_once_and_what_is_there_stays() {
     let Some((dir, store)) = store() else { return };
-    let server = Server::start_on(dir, store, &[]);
+    let server = Server::start_storing_in(dir, store, &[]);
     let id = "0c13a0e6-1111-4222-8333-444455556666";
     let upload = |name: &str| {
         let fields: [(&str, &[u8]); 2] = [
@@ -127,7 +127,7 @@ fn an_identifier_is_used_once_and_what_is_there_stays() {
 fn devices_get_links_that_the_store_signed() {
     let Some((dir, store)) = store() else { return };
     let at = store.address();
-    let server = Server::start_on(
+    let server = Server::start_storing_in(
         dir,
         store,
         &["--artifact-links", "store", "--link-hours", "2"],
@@ -288,7 +288,7 @@ fn what_is_wrong_with_the_store_is_said_at_the_start() {
 #[test]
 fn without_its_store_a_server_does_what_it_can() {
     let Some((dir, store)) = store() else { return };
-    let mut server = Server::start_on(dir, store, &[]);
+    let mut server = Server::start_storing_in(dir, store, &[]);
     let bytes = artifact("v2");
     server.uploaded(&bytes);
     let device = server.device("a");
@@ -316,7 +316,7 @@ fn without_its_store_a_server_does_what_it_can() {
 #[test]
 fn only_what_nobody_can_need_is_removed_from_the_store() {
     let Some((dir, store)) = store() else { return };
-    let mut server = Server::start_on(dir, store, &[]);
+    let mut server = Server::start_storing_in(dir, store, &[]);
     let id = server.uploaded(&artifact("v1"));
     let kept = server.store().objects("").unwrap();
     let folder = kept[0].parent().unwrap().parent().unwrap().to_owned();
@@ -340,7 +340,7 @@ fn only_what_nobody_can_need_is_removed_from_the_store() {
 #[test]
 fn a_backup_says_where_the_artifacts_are_and_a_restored_server_finds_them() {
     let Some((dir, store)) = store() else { return };
-    let server = Server::start_on(dir, store, &[]);
+    let server = Server::start_storing_in(dir, store, &[]);
     server.uploaded(&artifact("v1"));
     let backup = server.dir.path().join("backup");
     let said = server.done(&["backup", backup.to_str().unwrap()]);

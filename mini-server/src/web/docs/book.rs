@@ -26,7 +26,7 @@ pub(super) const CHAPTERS: &[(&str, &str)] = chapters! {
     "index" "first-update" "how-it-works"
     "integrate" "integrate-uboot" "integrate-grub" "integrate-custom" "images" "artifacts" "state-scripts"
     "update-modules"
-    "operate" "security" "troubleshooting"
+    "operate" "growing" "security" "troubleshooting"
     "from-mender" "from-rauc" "from-swupdate"
     "reference-commands" "reference-settings" "reference-states" "reference-metrics" "reference-api"
 };

@@ -61,6 +61,18 @@ impl Http {
         }
     }
 
+    /// The same with a server that may just be gone.
+    pub fn try_connect(address: SocketAddr, authority: &Path) -> Option<Self> {
+        let stream = TcpStream::connect(address).ok()?;
+        stream.set_nodelay(true).ok()?;
+        let name = ServerName::IpAddress(address.ip().into());
+        let connection = ClientConnection::new(tls(authority), name).ok()?;
+        Some(Self {
+            stream: BufReader::new(StreamOwned::new(connection, stream)),
+            host: address.to_string(),
+        })
+    }
+
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         let stream = self.stream.get_mut();

@@ -5,14 +5,17 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use tandem_places::ObjectStore;
 use tempfile::TempDir;
 
+use super::postgres::{self, Database};
 use super::{Answer, Device, Http, Json, SOON, form, pause};
 
 /// The program under test.
@@ -29,6 +32,8 @@ pub struct Server {
     args: Vec<String>,
     environment: Vec<(String, String)>,
     out: Vec<String>,
+    /// Where its database is, if not in its data directory.
+    database: Option<Arc<Database>>,
     /// Where its artifacts are, if not with it.
     store: Option<ObjectStore>,
 }
@@ -48,15 +53,16 @@ impl Server {
 
     /// One whose artifacts are where `./check s3` says: with it, or in a store of its own.
     pub fn start_in(dir: TempDir, args: &[&str]) -> Self {
+        let database = postgres::wanted().then(postgres::database).map(Arc::new);
         if std::env::var_os("TANDEM_ARTIFACTS_IN").is_some_and(|place| place == "s3") {
             let store = ObjectStore::start(&dir.path().join("store")).unwrap();
-            return Self::start_on(dir, store, args);
+            return Self::start_storing_in(dir, store, args);
         }
-        Self::start_among(dir, args, Vec::new())
+        Self::start_on(dir, args, database)
     }
 
     /// One with its artifacts in `store`.
-    pub fn start_on(dir: TempDir, store: ObjectStore, args: &[&str]) -> Self {
+    pub fn start_storing_in(dir: TempDir, store: ObjectStore, args: &[&str]) -> Self {
         let place = store.place(PREFIX);
         let args = [&["--artifacts", &place], args].concat();
         let mut server = Self::start_among(dir, &args, store.environment());
@@ -64,8 +70,23 @@ impl Server {
         server
     }
 
+    /// One with this database, which others may have, too.
+    pub fn start_on(dir: TempDir, args: &[&str], database: Option<Arc<Database>>) -> Self {
+        Self::start_as(dir, args, Vec::new(), database)
+    }
+
     /// One with these variables in its environment.
     pub fn start_among(dir: TempDir, args: &[&str], environment: Vec<(String, String)>) -> Self {
+        let database = postgres::wanted().then(postgres::database).map(Arc::new);
+        Self::start_as(dir, args, environment, database)
+    }
+
+    fn start_as(
+        dir: TempDir,
+        args: &[&str],
+        environment: Vec<(String, String)>,
+        database: Option<Arc<Database>>,
+    ) -> Self {
         let mut server = Self {
             process: None,
             address: "127.0.0.1:0".parse().unwrap(),
@@ -76,6 +97,7 @@ impl Server {
             args: args.iter().map(ToString::to_string).collect(),
             environment,
             out: Vec::new(),
+            database,
             store: None,
         };
         server.launch("127.0.0.1:0");
@@ -94,6 +116,33 @@ impl Server {
             server.token = server.login();
         }
         server
+    }
+
+    /// Another process on the same database, with the same artifacts, as behind a load balancer.
+    pub fn another(&self) -> Self {
+        let artifacts = self.data().join("artifacts");
+        let args = ["--artifacts", artifacts.to_str().unwrap()];
+        let mut other = Self::start_on(TempDir::new().unwrap(), &args, self.database.clone());
+        other.email.clone_from(&self.email);
+        other.password.clone_from(&self.password);
+        other.token.clone_from(&self.token);
+        other
+    }
+
+    /// Its database, if that is not in its data directory.
+    pub fn database(&self) -> &Database {
+        self.database.as_ref().unwrap()
+    }
+
+    /// The same, to be kept.
+    pub fn shared_database(&self) -> &Arc<Database> {
+        self.database.as_ref().unwrap()
+    }
+
+    /// Starts it again, with its database there from now on.
+    pub fn move_to(&mut self, database: Arc<Database>) {
+        self.database = Some(database);
+        self.restart();
     }
 
     /// The data directory.
@@ -117,7 +166,8 @@ impl Server {
             .append(true)
             .open(self.dir.path().join("log"))
             .unwrap();
-        let mut process = Command::new(PROGRAM)
+        let mut process = self
+            .command()
             .arg("serve")
             .args(["--log-level", "debug"])
             .arg("--data")
@@ -250,9 +300,35 @@ impl Server {
             * 1024
     }
 
+    /// The program, which is told where the database is.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(PROGRAM);
+        match &self.database {
+            Some(database) => command.env("TANDEM_DATABASE", database.url()),
+            None => command.env_remove("TANDEM_DATABASE"),
+        };
+        command
+    }
+
+    /// Runs SQL on the database of a server that does not run.
+    pub fn sql(&self, script: &str) {
+        match &self.database {
+            Some(database) => database.run(script),
+            None => postgres::block_on(async {
+                let url = format!("sqlite://{}", self.data().join("tandem.db").display());
+                let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+                sqlx::raw_sql(sqlx::AssertSqlSafe(script))
+                    .execute(&mut connection)
+                    .await
+                    .unwrap();
+                connection.close().await.unwrap();
+            }),
+        }
+    }
+
     /// A verb on the data directory.
     pub fn verb(&self, args: &[&str]) -> Output {
-        Command::new(PROGRAM)
+        self.command()
             .args(args)
             .arg("--data")
             .arg(self.data())

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::browser::Browser;
-use crate::harness::{Server, build};
+use crate::harness::{Server, build, postgres};
 
 /// Devices of the large fleet.
 const FLEET: u64 = 10_000;
@@ -93,64 +93,65 @@ fn ms(time: Duration) -> f64 {
 
 /// Fills the database of a server that does not run; a device and a deployment.
 fn fill(server: &Server) -> (String, String) {
-    let database = server.data().join("tandem.db");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        use sqlx::Connection;
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(database);
-        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-        for statement in [
-            "CREATE TEMP TABLE n (n INTEGER PRIMARY KEY, id TEXT, sid TEXT)",
-            "INSERT INTO n WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < $1)
-             SELECT n, PRINTF('%08x-0000-4000-8000-%012x', (n * 2654435761) % 4294967296, n),
-                    PRINTF('%08x-0000-4000-9000-%012x', (n * 2654435761) % 4294967296, n) FROM c",
-            "INSERT INTO devices (id, identity_hash, identity, status, group_name, created, updated, outcome)
-             SELECT id, id, '{\"mac\":\"' || id || '\"}', CASE WHEN n % 50 = 0 THEN 'pending' ELSE 'accepted' END,
+    let id = |part: &str| {
+        if postgres::wanted() {
+            format!(
+                "LPAD(TO_HEX((n * 2654435761) % 4294967296), 8, '0') || '-0000-4000-{part}-' || LPAD(TO_HEX(n), 12, '0')"
+            )
+        } else {
+            format!("PRINTF('%08x-0000-4000-{part}-%012x', (n * 2654435761) % 4294967296, n)")
+        }
+    };
+    let (device, deployment) = (id("8000"), id("9000"));
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    // Whoever fills a database at once must tell PostgreSQL what is in it; it finds that out itself a minute later.
+    let analyze = if postgres::wanted() { "ANALYZE" } else { "" };
+    server.sql(&format!(
+        "CREATE TEMP TABLE n (n BIGINT PRIMARY KEY, id TEXT, sid TEXT);
+         INSERT INTO n WITH RECURSIVE c (n) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT n + 1 FROM c WHERE n < {FLEET})
+             SELECT n, {device}, {deployment} FROM c;
+         INSERT INTO devices (id, identity_hash, identity, status, group_name, created, updated, outcome)
+             SELECT id, id, '{{\"mac\":\"' || id || '\"}}', CASE WHEN n % 50 = 0 THEN 'pending' ELSE 'accepted' END,
                     CASE WHEN n % 3 = 0 THEN 'group-' || n % 40 END, n * 1000, n * 1000,
-                    CASE n % 10 WHEN 0 THEN 'failure' WHEN 1 THEN NULL ELSE 'success' END FROM n",
-            "UPDATE device_counts SET devices = (SELECT COUNT(*) FROM devices d WHERE d.status = device_counts.status)",
-            "INSERT INTO auth_sets (id, device_id, pubkey, status, created, token_generation)
-             SELECT sid, id, '-----BEGIN PUBLIC KEY-----' || n, CASE WHEN n % 50 = 0 THEN 'pending' ELSE 'accepted' END, n, 0 FROM n",
-            "INSERT INTO check_ins (device_id, at)
-             SELECT id, (CAST(STRFTIME('%s') AS INTEGER) - n * 20) * 1000 FROM n WHERE n % 50 <> 0",
-            "INSERT INTO attributes (device_id, scope, name, position, text, updated)
-             SELECT id, 'identity', 'mac', -1, id, 0 FROM n",
-            "INSERT INTO attributes (device_id, scope, name, position, text, updated)
-             SELECT id, 'inventory', 'artifact_name', -1, 'v' || (n % 7 % 3), 0 FROM n WHERE n % 100 <> 1",
-            "INSERT INTO attributes (device_id, scope, name, position, text, updated)
-             SELECT id, 'inventory', 'device_type', -1, 'board-' || (n % 5), 0 FROM n WHERE n % 100 <> 1",
-            "INSERT INTO attributes (device_id, scope, name, position, text, updated)
+                    CASE n % 10 WHEN 0 THEN 'failure' WHEN 1 THEN NULL ELSE 'success' END FROM n;
+         UPDATE device_counts SET devices = (SELECT COUNT(*) FROM devices d WHERE d.status = device_counts.status);
+         INSERT INTO auth_sets (id, device_id, pubkey, status, created, token_generation)
+             SELECT sid, id, '-----BEGIN PUBLIC KEY-----' || n, CASE WHEN n % 50 = 0 THEN 'pending' ELSE 'accepted' END, n, 0
+             FROM n;
+         INSERT INTO check_ins (device_id, at) SELECT id, ({now} - n * 20) * 1000 FROM n WHERE n % 50 <> 0;
+         INSERT INTO attributes (device_id, scope, name, position, text, updated)
+             SELECT id, 'identity', 'mac', -1, id, 0 FROM n;
+         INSERT INTO attributes (device_id, scope, name, position, text, updated)
+             SELECT id, 'inventory', 'artifact_name', -1, 'v' || (n % 7 % 3), 0 FROM n WHERE n % 100 <> 1;
+         INSERT INTO attributes (device_id, scope, name, position, text, updated)
+             SELECT id, 'inventory', 'device_type', -1, 'board-' || (n % 5), 0 FROM n WHERE n % 100 <> 1;
+         INSERT INTO attributes (device_id, scope, name, position, text, updated)
              SELECT n.id, 'inventory', 'attribute-' || m.n, -1, 'a value like those of real devices ' || (n.n * m.n), 0
-             FROM n, n AS m WHERE m.n <= 18",
-            "INSERT INTO deployments (id, sequence, name, artifact_name, forced, created, status, aborted, max_devices, total_size, fingerprint)
+             FROM n, n AS m WHERE m.n <= 18;
+         INSERT INTO deployments (id, sequence, name, artifact_name, forced, created, status, aborted, max_devices, total_size,
+                                  fingerprint)
              SELECT sid, n, 'deployment ' || n, 'v2', 0, n * 60000, CASE WHEN n = 60 THEN 'inprogress' ELSE 'finished' END, 0,
-                    CASE WHEN n = 60 THEN $1 ELSE 0 END, 0, n FROM n WHERE n <= 60",
-            "UPDATE deployments SET finished = created + 1000 WHERE status = 'finished'",
-            "INSERT INTO device_deployments (deployment_id, device_id, sequence, open, status, created, started, finished, has_log, reason)
+                    CASE WHEN n = 60 THEN {FLEET} ELSE 0 END, 0, 'f' || n FROM n WHERE n <= 60;
+         UPDATE deployments SET finished = created + 1000 WHERE status = 'finished';
+         INSERT INTO device_deployments (deployment_id, device_id, sequence, open, status, created, started, finished, has_log,
+                                         reason)
              SELECT (SELECT sid FROM n WHERE n = 60), id, 60, CASE WHEN n % 4 > 1 THEN 1 ELSE 0 END,
                     CASE n % 4 WHEN 0 THEN 'success' WHEN 1 THEN 'failure' WHEN 2 THEN 'installing' END, 1000, 1000, 2000, 0,
-                    'reason ' || (n % 9) FROM n",
-            "INSERT INTO deployment_statistics (deployment_id, status, devices)
-             SELECT deployment_id, status, COUNT(*) FROM device_deployments WHERE status IS NOT NULL GROUP BY 1, 2",
-            "INSERT INTO outcomes_by_day (day, status, devices)
-             SELECT CAST(STRFTIME('%s') AS INTEGER) / 86400 - n, 'success', n * 7 FROM n WHERE n < 90",
-        ] {
-            let query = sqlx::query(statement);
-            let query = if statement.contains("$1") {
-                query.bind(i64::try_from(FLEET).unwrap())
-            } else {
-                query
-            };
-            query.execute(&mut connection).await.unwrap_or_else(|err| panic!("{err}: {statement}"));
-        }
-        let row: (String, String) = sqlx::query_as("SELECT (SELECT id FROM n WHERE n = 8), (SELECT sid FROM n WHERE n = 60)")
-            .fetch_one(&mut connection)
-            .await
-            .unwrap();
-        connection.close().await.unwrap();
-        row
-    })
+                    'reason ' || (n % 9) FROM n;
+         INSERT INTO deployment_statistics (deployment_id, status, devices)
+             SELECT deployment_id, status, COUNT(*) FROM device_deployments WHERE status IS NOT NULL GROUP BY 1, 2;
+         INSERT INTO outcomes_by_day (day, status, devices)
+             SELECT {now} / 86400 - n, 'success', n * 7 FROM n WHERE n < 90;
+         {analyze}"
+    ));
+    let named = |n: u64, part: &str| {
+        format!(
+            "{:08x}-0000-4000-{part}-{n:012x}",
+            (n * 2_654_435_761) % (1 << 32)
+        )
+    };
+    (named(8, "8000"), named(60, "9000"))
 }
