@@ -45,6 +45,7 @@ pub mod rollout;
 pub mod routes;
 pub mod secret;
 pub mod serve;
+pub mod server_address;
 pub mod sessions;
 pub mod staging;
 pub mod store;
