@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tandem_artifact::Verification;
 use tokio::sync::Semaphore;
@@ -71,6 +72,8 @@ pub struct Settings {
     pub max_downloads: Option<u64>,
     /// After how many failures an artifact is not offered to a device again; 0 for never.
     pub quarantine: u64,
+    /// After how long without a word from it a device that is at a deployment gives its place up; never if absent.
+    pub lost_after: Option<Duration>,
     /// Which signatures artifacts must have.
     pub verification: Verification,
     /// The address in links, if not the one that the device itself used: `https://updates.example.com`.
@@ -87,6 +90,9 @@ pub const UPLOADS: usize = 4;
 /// Failures of an artifact on a device that are enough: one may be chance, two bad luck.
 pub const QUARANTINE: u64 = 3;
 
+/// A device polls every half hour or so. One that was silent for a day is switched off or broken.
+pub const LOST_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -98,6 +104,7 @@ impl Default for Settings {
             keep: Keep::default(),
             max_downloads: None,
             quarantine: QUARANTINE,
+            lost_after: Some(LOST_AFTER),
             verification: Verification::off(),
             public_url: None,
             authority: None,

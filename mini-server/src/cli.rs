@@ -270,6 +270,10 @@ pub struct ServeArgs {
     /// Failures after which an artifact is not offered to a device again but by force; 0 for never
     #[arg(long, value_name = "FAILURES", default_value_t = QUARANTINE)]
     quarantine: u64,
+    /// After how long without a word from it a device that is at a deployment is lost: others get its place; 0s for
+    /// never. A device that downloads from elsewhere says nothing meanwhile
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
+    lost_after: Duration,
     /// Connections at once
     #[arg(long, value_name = "NUMBER", default_value_t = 16_384)]
     max_connections: usize,
@@ -305,6 +309,7 @@ impl ServeArgs {
             },
             max_downloads: self.max_downloads,
             quarantine: self.quarantine,
+            lost_after: Some(self.lost_after).filter(|time| !time.is_zero()),
             public_url: self.public_url,
             webhook_authority: self.webhook_ca,
             ..Settings::default()

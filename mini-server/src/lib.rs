@@ -47,6 +47,7 @@ pub mod secret;
 pub mod serve;
 pub mod server_address;
 pub mod sessions;
+pub mod silence;
 pub mod staging;
 pub mod store;
 pub mod surface;

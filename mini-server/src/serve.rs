@@ -25,6 +25,7 @@ use crate::housekeeping;
 use crate::listener::{self, at_most};
 use crate::password;
 use crate::secret::{self, new_id};
+use crate::silence::Silence;
 use crate::store::UserOutcome;
 use crate::tls::{self, Certificate, Source};
 use crate::webhooks;
@@ -162,11 +163,16 @@ async fn look_after(
     flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut tidy = interval(TIDY);
     tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut silence = Silence::default();
     let mut renewal = interval(CERTIFICATE);
     renewal.reset();
     loop {
         tokio::select! {
-            _ = flush.tick() => server.flush().await,
+            _ = flush.tick() => {
+                server.flush().await;
+                // Behind it: who was heard of a moment ago is not silent.
+                silence.sweep(server.front.app(), now().millis()).await;
+            }
             _ = renewal.tick() => certificate.refresh(),
             _ = tidy.tick() => housekeeping::tidy(server.front.app(), now().millis()).await,
             _ = hangup.recv() => {

@@ -13,6 +13,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "people", include_str!("migrations/0004_people.sql")),
     (5, "audit", include_str!("migrations/0005_audit.sql")),
     (6, "webhooks", include_str!("migrations/0006_webhooks.sql")),
+    (7, "lost", include_str!("migrations/0007_lost.sql")),
 ];
 
 /// Makes the tables, or changes them from the version that they have to the newest.
