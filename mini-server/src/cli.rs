@@ -20,6 +20,7 @@ use crate::exit::{Because, EXIT_CODES, Exit};
 use crate::housekeeping::Keep;
 use crate::log_output::LogFormat;
 use crate::serve::Options;
+use crate::simulate::{SimulateArgs, Task};
 use crate::tls::check_name;
 
 /// Over-the-air updates for embedded Linux: the server for small fleets
@@ -47,6 +48,7 @@ Examples:
   tandem-server deployment create release-2 --group beta --server https://updates.example.com --token TOKEN
   tandem-server deployment create release-2 --all --phase 1 --phase 10%,wait=2h --phase rest,pause --stop-after 3
   tandem-server group window beta 'mon-fri 22:00 4h Europe/Berlin' --data /var/lib/tandem-server
+  tandem-server simulate --server https://localhost:8443 --ca ca.crt --token TOKEN --devices 1000 --fail 2%
   tandem-server backup /backup/today --data /var/lib/tandem-server
 
 Exit codes:
@@ -160,6 +162,8 @@ pub enum Verb {
         #[command(flatten)]
         place: Place,
     },
+    /// Play a fleet of devices against a server: to rehearse a rollout, or to see how much the server stands
+    Simulate(Box<SimulateArgs>),
     /// Copy everything into an empty directory, also while the server runs
     Backup {
         /// Where to; keep it as safe as the data directory: the server's keys are in it
@@ -359,6 +363,14 @@ impl Place {
         };
         Ok((target, output))
     }
+}
+
+/// What fleet is to be played.
+///
+/// # Errors
+/// If something is missing or contradicts.
+pub fn simulation(args: SimulateArgs) -> Result<Task> {
+    args.task(variable, usage)
 }
 
 /// The data directory, from the command line or the environment.

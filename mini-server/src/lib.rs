@@ -48,6 +48,7 @@ pub mod serve;
 pub mod server_address;
 pub mod sessions;
 pub mod silence;
+pub mod simulate;
 pub mod staging;
 pub mod store;
 pub mod surface;

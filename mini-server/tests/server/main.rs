@@ -34,5 +34,6 @@ mod roles;
 mod rollout_pages;
 mod rollout_targets;
 mod rollouts;
+mod simulate;
 mod uploads;
 mod webhooks;
