@@ -22,6 +22,7 @@ mod docs;
 mod downloads;
 mod framing;
 mod harness;
+mod hostile_output;
 mod lost;
 mod management_api;
 mod mender_cli;
