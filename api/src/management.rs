@@ -21,7 +21,8 @@ pub use deployments::{
     Statistics, StatisticsOf,
 };
 pub use devices::{
-    AuthSet, AuthSetStatus, Count, Device, DeviceStatus, NewAuthSetStatus, Preauthorized,
+    AuthSet, AuthSetStatus, Count, Device, DeviceStatus, ImportProblem, Imported, NewAuthSetStatus,
+    Preauthorized,
 };
 pub use inventory::{
     Filter, FilterAttribute, GroupOf, InventoryDevice, Search, SelectAttribute, Sort, Updated,

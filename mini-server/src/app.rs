@@ -73,6 +73,8 @@ pub struct Settings {
     pub max_downloads: Option<u64>,
     /// After how many failures an artifact is not offered to a device again; 0 for never.
     pub quarantine: u64,
+    /// After how long without a word from it a device that is at a deployment gives its place up; never if absent.
+    pub lost_after: Option<Duration>,
     /// Which signatures artifacts must have.
     pub verification: Verification,
     /// The address in links, if not the one that the device itself used: `https://updates.example.com`.
@@ -98,6 +100,9 @@ pub const QUARANTINE: u64 = 3;
 /// How long the links are good that devices get: long enough for slow lines and for those that are off at night.
 pub const LINK_VALIDITY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// A device polls every half hour or so. One that was silent for a day is switched off or broken.
+pub const LOST_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -109,6 +114,7 @@ impl Default for Settings {
             keep: Keep::default(),
             max_downloads: None,
             quarantine: QUARANTINE,
+            lost_after: Some(LOST_AFTER),
             verification: Verification::off(),
             public_url: None,
             artifacts: None,

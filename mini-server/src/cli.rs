@@ -22,6 +22,7 @@ use crate::housekeeping::Keep;
 use crate::link::Links;
 use crate::log_output::LogFormat;
 use crate::serve::Options;
+use crate::simulate::{SimulateArgs, Task};
 use crate::store::Database;
 use crate::tls::check_name;
 
@@ -50,6 +51,7 @@ Examples:
   tandem-server deployment create release-2 --group beta --server https://updates.example.com --token TOKEN
   tandem-server deployment create release-2 --all --phase 1 --phase 10%,wait=2h --phase rest,pause --stop-after 3
   tandem-server group window beta 'mon-fri 22:00 4h Europe/Berlin' --data /var/lib/tandem-server
+  tandem-server simulate --server https://localhost:8443 --ca ca.crt --token TOKEN --devices 1000 --fail 2%
   tandem-server backup /backup/today --data /var/lib/tandem-server
 
 Exit codes:
@@ -163,6 +165,8 @@ pub enum Verb {
         #[command(flatten)]
         place: Place,
     },
+    /// Play a fleet of devices against a server: to rehearse a rollout, or to see how much the server stands
+    Simulate(Box<SimulateArgs>),
     /// Copy everything into an empty directory, also while the server runs
     Backup {
         /// Where to; keep it as safe as the data directory: the server's keys are in it
@@ -311,6 +315,10 @@ pub struct ServeArgs {
     /// Failures after which an artifact is not offered to a device again but by force; 0 for never
     #[arg(long, value_name = "FAILURES", default_value_t = QUARANTINE)]
     quarantine: u64,
+    /// After how long without a word from it a device that is at a deployment is lost: others get its place; 0s for
+    /// never. A device that downloads from elsewhere says nothing meanwhile
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
+    lost_after: Duration,
     /// Connections at once
     #[arg(long, value_name = "NUMBER", default_value_t = 16_384)]
     max_connections: usize,
@@ -346,6 +354,7 @@ impl ServeArgs {
             },
             max_downloads: self.max_downloads,
             quarantine: self.quarantine,
+            lost_after: Some(self.lost_after).filter(|time| !time.is_zero()),
             public_url: self.public_url,
             artifacts: self.artifacts,
             links: match (self.artifact_base_url, self.artifact_links) {
@@ -409,6 +418,14 @@ impl Place {
         };
         Ok((target, output))
     }
+}
+
+/// What fleet is to be played.
+///
+/// # Errors
+/// If something is missing or contradicts.
+pub fn simulation(args: SimulateArgs) -> Result<Task> {
+    args.task(variable, usage)
 }
 
 /// The data directory, from the command line or the environment.

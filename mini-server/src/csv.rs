@@ -1,5 +1,7 @@
-//! Lines of comma-separated values (RFC 4180): written so that a spreadsheet takes nothing in them for a formula, and
-//! read. Pure.
+//! Lines of comma-separated values (RFC 4180): written so that a spreadsheet takes nothing in them for a formula and
+//! nothing hides, and read. Pure.
+
+use crate::inert::visible;
 
 /// A line with these cells.
 #[must_use]
@@ -15,10 +17,14 @@ pub fn line<const N: usize>(cells: [&str; N]) -> String {
     text
 }
 
+/// What a formula begins with; the wide ones where people write Chinese or Japanese.
+const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
+
 fn push(text: &mut String, cell: &str) {
-    let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
-    if !formula && !cell.contains([',', '"', '\r', '\n']) {
-        text.push_str(cell);
+    let cell: String = cell.chars().map(visible).collect();
+    let formula = cell.trim_start().starts_with(FORMULA);
+    if !formula && !cell.contains([',', '"']) {
+        text.push_str(&cell);
         return;
     }
     text.push('"');
@@ -122,10 +128,13 @@ mod tests {
         check("", "");
         check("a,b", "\"a,b\"");
         check("say \"hi\"", "\"say \"\"hi\"\"\"");
-        check("two\nlines", "\"two\nlines\"");
+        check("two\nlines", "two␊lines");
+        check(" =1+1", "\"' =1+1\"");
+        check("＝1+1", "\"'＝1+1\"");
+        check("\u{1b}[2J\u{202e}x", "␛[2J\u{fffd}x");
         check("=1+1", "\"'=1+1\"");
         check("@SUM(A1)", "\"'@SUM(A1)\"");
         check("-2", "\"'-2\"");
-        check("\t=1", "\"'\t=1\"");
+        check("\t=1", "␉=1");
     }
 }

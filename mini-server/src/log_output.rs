@@ -8,6 +8,7 @@ use log::kv::{Key, Value, VisitSource};
 use log::{LevelFilter, Record};
 
 use crate::clock::now;
+use crate::inert::{self, is_visible};
 
 /// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -56,7 +57,11 @@ fn json(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
     );
     line.insert("message".to_owned(), record.args().to_string().into());
     line.extend(fields.0);
-    writeln!(out, "{}", serde_json::Value::Object(line))
+    writeln!(
+        out,
+        "{}",
+        inert::json(&serde_json::Value::Object(line).to_string())
+    )
 }
 
 #[derive(Default)]
@@ -87,12 +92,8 @@ fn plain(value: &serde_json::Value) -> String {
 fn one_line(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
-            let escaped = if c.is_control() {
-                Some(c.escape_default())
-            } else {
-                None
-            };
-            let plain = if c.is_control() { None } else { Some(c) };
+            let escaped = (!is_visible(c)).then(|| c.escape_default());
+            let plain = is_visible(c).then_some(c);
             escaped.into_iter().flatten().chain(plain)
         })
         .collect()

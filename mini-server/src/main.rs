@@ -12,9 +12,9 @@ use tandem_server::admin::{
     artifacts, audit, backup, deployments, devices, filters, groups, log_level, migrate,
     standing_orders, tokens, users, webhooks,
 };
-use tandem_server::cli::{Cli, Place, Verb, data, move_to, output};
+use tandem_server::cli::{Cli, Place, Verb, data, move_to, output, simulation};
 use tandem_server::exit::{self, Exit};
-use tandem_server::{log_output, serve};
+use tandem_server::{log_output, serve, simulate};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -112,6 +112,7 @@ async fn run(verb: Verb) -> Result<()> {
             })
             .await
         }
+        Verb::Simulate(args) => simulate::run(simulation(*args)?).await,
         Verb::Backup {
             to,
             data: dir,

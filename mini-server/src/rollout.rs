@@ -34,7 +34,7 @@ pub use fit::{Candidate, Forecast, Provides, forecast};
 pub use gate::{Asker, Held, hold};
 pub use phase::{Begins, Next, Phase, Size, Standing, earliest, standing};
 pub use plan::Plan;
-pub use progress::{Halt, Progress, StoppedBy};
+pub use progress::{Halt, Place, Progress, StoppedBy};
 pub use threshold::{Threshold, parse_stop};
 pub use window::Window;
 
@@ -52,6 +52,8 @@ pub struct Open {
     pub sequence: i64,
     /// How far it is; `None` if the device has not asked yet.
     pub status: Option<DeploymentStatus>,
+    /// When its place was given up because nothing was heard of it, ms.
+    pub lost: Option<i64>,
     /// The artifact that the device had when it was offered this one.
     pub found_name: Option<String>,
     /// The artifact that was chosen.
@@ -111,12 +113,12 @@ pub fn choose(prospects: &Prospects, now: i64) -> Turn<'_> {
 }
 
 impl Open {
-    /// Whether the device is at it. Who was only offered it before it was stopped is not.
+    /// Whether the device is at it. Who was only offered it before it was stopped is not, nor who was lost.
     fn is_under_way(&self) -> bool {
         match self.status {
             None => false,
             Some(DeploymentStatus::Pending) => self.progress.halt.is_none(),
-            Some(_) => true,
+            Some(_) => self.lost.is_none() || self.progress.halt.is_none(),
         }
     }
 }
@@ -132,6 +134,7 @@ impl Prospects {
     pub fn hold(&self, open: &Open, now: i64) -> Option<Held> {
         let asker = Asker {
             status: open.status,
+            lost: open.lost.is_some(),
             earliest: open.earliest,
             window: self.window.as_ref(),
         };

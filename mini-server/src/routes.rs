@@ -68,6 +68,7 @@ pub fn surface() -> Surface {
         // Which devices are let in
         .on(GET,    "/api/management/v2/devauth/devices",                                  Person(Viewer),    devices::list)
         .on(POST,   "/api/management/v2/devauth/devices",                                  Person(Operator),  devices::preauthorize)
+        .on(POST,   "/api/management/v2/devauth/devices/import",                           Person(Operator),  devices::import)
         .on(POST,   "/api/management/v2/devauth/devices/search",                           Person(Viewer),    devices::search)
         .on(GET,    "/api/management/v2/devauth/devices/count",                            Person(Viewer),    devices::count)
         .on(GET,    "/api/management/v2/devauth/devices/{id}",                             Person(Viewer),    devices::get)

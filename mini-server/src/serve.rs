@@ -25,6 +25,7 @@ use crate::housekeeping;
 use crate::listener::{self, at_most};
 use crate::password;
 use crate::secret::{self, new_id};
+use crate::silence::Silence;
 use crate::store::{Database, UserOutcome};
 use crate::tls::{self, Certificate, Source};
 use crate::webhooks;
@@ -172,11 +173,16 @@ async fn look_after(
     flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut tidy = interval(TIDY);
     tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut silence = Silence::default();
     let mut renewal = interval(CERTIFICATE);
     renewal.reset();
     loop {
         tokio::select! {
-            _ = flush.tick() => server.flush().await,
+            _ = flush.tick() => {
+                server.flush().await;
+                // Behind it: who was heard of a moment ago is not silent.
+                silence.sweep(server.front.app(), now().millis()).await;
+            }
             _ = renewal.tick() => certificate.refresh(),
             // Of several processes one does it; who becomes that one later does it within the hour.
             _ = tidy.tick(), if server.front.app().store.is_keeper() => {

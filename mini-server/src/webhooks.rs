@@ -32,6 +32,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::app::App;
 use crate::clock::now;
+use crate::inert;
 use crate::outgoing;
 use crate::store::{DueWebhook, Error, WaitingEvent};
 
@@ -181,7 +182,7 @@ pub fn body(event: &WaitingEvent, now: Timestamp) -> String {
     body.insert("time".to_owned(), time.to_string().into());
     body.insert("sent".to_owned(), now.to_string().into());
     body.extend(data);
-    Value::Object(body).to_string()
+    inert::json(&Value::Object(body).to_string())
 }
 
 /// What is to be done about an event after an attempt. Pure.

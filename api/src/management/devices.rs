@@ -181,6 +181,24 @@ pub struct Preauthorized {
     pub force: bool,
 }
 
+/// What became of a list of devices that are to be let in when they come.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// How many are expected now.
+    pub imported: u64,
+    /// What is wrong with the others.
+    pub problems: Vec<ImportProblem>,
+}
+
+/// A device of a list that is not expected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportProblem {
+    /// Its place in the list, from 0.
+    pub index: usize,
+    /// Why, for people.
+    pub error: String,
+}
+
 /// How many there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {

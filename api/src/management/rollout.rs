@@ -26,6 +26,10 @@ pub struct NewRollout {
     /// When devices may be given it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance_window: Option<MaintenanceWindow>,
+    /// After how many seconds without a word from it a device that is at it gives its place up; 0 for never, as the
+    /// server is set without this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_after_seconds: Option<u64>,
 }
 
 /// A phase of a deployment to be made: how many further devices, and from when on. The last phase takes all that are
@@ -64,6 +68,9 @@ pub struct StopOnFailures {
     /// The percentage counts from this many devices on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum: Option<u64>,
+    /// Devices that are lost count as well.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
 }
 
 /// The times at which devices may be given something.
@@ -121,6 +128,12 @@ pub struct Rollout {
     pub holding: Option<String>,
     /// How many devices are at it.
     pub active: u64,
+    /// How many devices have begun and were not heard of for so long that others have their places.
+    #[serde(default)]
+    pub lost: u64,
+    /// How long that is, seconds; 0 for ever, absent if it is as the server is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_after_seconds: Option<u64>,
     /// How many devices may be at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrent: Option<u64>,

@@ -7,17 +7,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tandem_api::ErrorBody;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 
@@ -28,6 +26,7 @@ use crate::exit::{Because, Exit};
 use crate::listener;
 use crate::outgoing;
 use crate::request::Peer;
+use crate::server_address::{ServerAddress, unreachable};
 use crate::store::Database;
 
 /// Where the server is.
@@ -53,9 +52,7 @@ pub struct Client {
 
 enum Way {
     Https {
-        host: String,
-        port: u16,
-        prefix: String,
+        address: ServerAddress,
         token: String,
         connector: TlsConnector,
     },
@@ -69,9 +66,6 @@ enum Way {
 /// Bytes of an answer that is read as a whole.
 const ANSWER: usize = 256 << 20;
 
-/// How long a connection may take to come about.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 impl Client {
     /// A client for `target`.
     ///
@@ -83,7 +77,11 @@ impl Client {
                 url,
                 token,
                 authority,
-            } => https(&url, token, authority)?,
+            } => Way::Https {
+                address: ServerAddress::parse(&url)?,
+                token,
+                connector: outgoing::connector(authority.as_deref())?,
+            },
             Target::Data(path, database) => data(&DataDir::existing(&path)?, database).await?,
         };
         Ok(Self { way, sender: None })
@@ -227,19 +225,13 @@ impl Client {
         content_type: Option<&str>,
         body: Body,
     ) -> Result<Response<Incoming>> {
-        let (host, prefix, token) = match &self.way {
-            Way::Https {
-                host,
-                port,
-                prefix,
-                token,
-                ..
-            } => (format!("{host}:{port}"), prefix.as_str(), Some(token)),
-            Way::Socket(_) | Way::Own { .. } => ("localhost".to_owned(), "", None),
+        let (host, uri, token) = match &self.way {
+            Way::Https { address, token, .. } => (address.host(), address.path(path), Some(token)),
+            Way::Socket(_) | Way::Own { .. } => ("localhost".to_owned(), path.to_owned(), None),
         };
         let mut request = Request::builder()
             .method(&method)
-            .uri(format!("{prefix}{path}"))
+            .uri(uri)
             .header(header::HOST, host);
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
@@ -285,28 +277,8 @@ impl Client {
     async fn connect(&self) -> Result<SendRequest<Body>> {
         match &self.way {
             Way::Https {
-                host,
-                port,
-                connector,
-                ..
-            } => {
-                let failed =
-                    |err: std::io::Error| unreachable(format!("cannot reach {host}:{port}: {err}"));
-                let timeout = || unreachable(format!("{host}:{port} does not answer"));
-                let bare = host.trim_start_matches('[').trim_end_matches(']');
-                let connection = async {
-                    let stream = TcpStream::connect((bare, *port)).await.map_err(failed)?;
-                    let name = ServerName::try_from(bare.to_owned()).with_context(|| {
-                        format!("{bare:?} is neither a host name nor an address")
-                    })?;
-                    let stream = connector.connect(name, stream).await.map_err(failed)?;
-                    Ok::<_, anyhow::Error>(stream)
-                };
-                let stream = tokio::time::timeout(PATIENCE, connection)
-                    .await
-                    .map_err(|_| timeout())??;
-                speak(stream).await
-            }
+                address, connector, ..
+            } => speak(address.connect(connector).await?).await,
             Way::Socket(path) => {
                 let stream = listener::connect_local(path).await;
                 let failed = |err| {
@@ -341,34 +313,6 @@ where
     Ok(sender)
 }
 
-fn https(url: &str, token: String, authority: Option<PathBuf>) -> Result<Way> {
-    let usage = |message: String| anyhow!(Because(Exit::Usage, message));
-    let with_scheme = if url.contains("://") {
-        url.to_owned()
-    } else {
-        format!("https://{url}")
-    };
-    let uri: Uri = with_scheme
-        .parse()
-        .map_err(|err| usage(format!("{url:?} is no address: {err}")))?;
-    if uri.scheme_str() != Some("https") {
-        return Err(usage(format!(
-            "{url:?} is not https://: a token must not be sent in the clear"
-        )));
-    }
-    let host = uri
-        .host()
-        .ok_or_else(|| usage(format!("{url:?} has no host")))?
-        .to_owned();
-    Ok(Way::Https {
-        host,
-        port: uri.port_u16().unwrap_or(443),
-        prefix: uri.path().trim_end_matches('/').to_owned(),
-        token,
-        connector: outgoing::connector(authority.as_deref())?,
-    })
-}
-
 /// The socket of the running server, or a server of our own.
 async fn data(dir: &DataDir, database: Option<Database>) -> Result<Way> {
     let socket = dir.socket();
@@ -398,10 +342,6 @@ async fn data(dir: &DataDir, database: Option<Database>) -> Result<Way> {
         dir.path().display(),
         socket.display()
     )
-}
-
-fn unreachable(message: String) -> anyhow::Error {
-    anyhow!(Because(Exit::Unreachable, message))
 }
 
 async fn refusal(method: &Method, path: &str, response: Response<Incoming>) -> anyhow::Error {

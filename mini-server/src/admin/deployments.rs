@@ -302,6 +302,12 @@ fn show(deployment: &Deployment, devices: &[DeviceDeployment]) -> String {
     if let Some(holding) = holding {
         text.push_str(&format!("\nno device begins now: {}\n", inert(holding)));
     }
+    if let Some(rollout) = deployment.rollout.as_ref().filter(|one| one.lost > 0) {
+        text.push_str(&format!(
+            "\nlost devices, of which nothing was heard for long: {}\n",
+            rollout.lost
+        ));
+    }
     let mut table = Table::new(&["DEVICE", "STATUS", "SINCE", "UNTIL", "LOG", "WHAT"]);
     for device in devices {
         table.row([

@@ -8,15 +8,15 @@ use http::Method;
 use serde_json::{Map, Value, json};
 use tandem_api::device::AttributeValue;
 use tandem_api::management::{
-    AuthSet, AuthSetStatus, Device, DeviceHistory, DeviceStatus, InventoryDevice, NewAuthSetStatus,
-    Pin, Preauthorized, WaitingDeployment,
+    AuthSet, AuthSetStatus, Device, DeviceHistory, DeviceStatus, ImportProblem, Imported,
+    InventoryDevice, NewAuthSetStatus, Pin, Preauthorized, WaitingDeployment,
 };
 
 use super::client::{Client, escape};
 use super::output::{Output, Table, inert, print};
 use crate::device_key::fingerprint;
 use crate::device_list;
-use crate::exit::{self, Because, Exit};
+use crate::exit::{Because, Exit};
 
 const PATH: &str = "/api/management/v2/devauth/devices";
 
@@ -193,27 +193,69 @@ async fn import(client: &mut Client, output: Output, file: &Path, force: bool) -
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
     let lines = device_list::parse(&text, force).map_err(|err| anyhow!("{name}: {err}"))?;
     let all = lines.len();
-    let (mut done, mut problems) = (0_usize, Vec::new());
+    let (mut numbers, mut devices, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
     for (number, device) in lines {
-        let outcome = match device {
-            Ok(device) => client.send_json(Method::POST, PATH, &device).await,
-            Err(problem) => Err(anyhow!(problem)),
-        };
-        match outcome {
-            Ok(_) => done = done.saturating_add(1),
-            // Not one line more, if that is how all of them would end.
-            Err(err) if [Exit::Unreachable, Exit::Refused].contains(&exit::of(&err)) => {
-                return Err(err.context(format!("{done} of {all} devices are imported")));
+        match device {
+            Ok(device) => {
+                numbers.push(number);
+                devices.push(device);
             }
-            Err(err) => problems.push(format!("line {number}: {err:#}")),
+            Err(problem) => wrong.push((number, problem)),
         }
     }
+    let imported = announce_all(client, &devices).await?;
+    for problem in imported.problems {
+        let number = numbers.get(problem.index).copied().unwrap_or_default();
+        wrong.push((number, problem.error));
+    }
+    wrong.sort_by_key(|(number, _)| *number);
+    let problems = wrong
+        .iter()
+        .map(|(number, problem)| format!("line {number}: {problem}"));
+    let (done, problems) = (imported.imported, problems.collect::<Vec<_>>());
     let sentence = format!("{done} of {all} devices are imported");
     output.done(&json!({"imported": done, "problems": problems}), &sentence)?;
     if problems.is_empty() {
         return Ok(());
     }
     Err(anyhow!("{}", problems.join("\n")))
+}
+
+/// Bytes of a request with devices: a body may have a MiB.
+const REQUEST: usize = 512 << 10;
+
+/// Devices of a request: an answer should not take long.
+const AT_ONCE: usize = 1000;
+
+/// Announces devices: they are let in as soon as they come.
+///
+/// # Errors
+/// If the server cannot be reached or does not allow it; how many were announced before is said.
+pub async fn announce_all(client: &mut Client, devices: &[Preauthorized]) -> Result<Imported> {
+    let (mut all, mut begun) = (Imported::default(), 0_usize);
+    while begun < devices.len() {
+        let rest = devices.get(begun..).unwrap_or_default();
+        let mut bytes = 0_usize;
+        let fits = |device: &&Preauthorized| {
+            bytes = bytes.saturating_add(serde_json::to_vec(device).map_or(0, |text| text.len()));
+            bytes <= REQUEST
+        };
+        let count = rest.iter().take(AT_ONCE).take_while(fits).count().max(1);
+        let some = rest.get(..count).unwrap_or(rest);
+        let path = format!("{PATH}/import");
+        let answer: Result<Imported> = client.send_for_json(Method::POST, &path, &some).await;
+        let answer = answer.with_context(|| {
+            format!("{} of {} devices are imported", all.imported, devices.len())
+        })?;
+        all.imported = all.imported.saturating_add(answer.imported);
+        all.problems
+            .extend(answer.problems.into_iter().map(|problem| ImportProblem {
+                index: problem.index.saturating_add(begun),
+                error: problem.error,
+            }));
+        begun = begun.saturating_add(count);
+    }
+    Ok(all)
 }
 
 async fn accept(

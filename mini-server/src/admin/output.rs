@@ -5,6 +5,8 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::inert::{json, visible};
+
 /// How to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
@@ -73,7 +75,7 @@ impl Output {
         match self {
             Self::Json => {
                 let text = serde_json::to_string_pretty(value).context("cannot write JSON")?;
-                print(&format!("{text}\n"))
+                print(&format!("{}\n", json(&text)))
             }
             Self::Table => print(&table(value)),
         }
@@ -102,20 +104,15 @@ pub fn print(text: &str) -> Result<()> {
 /// Text from outside as it may be shown on a terminal.
 #[must_use]
 pub fn inert(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    text.chars().map(visible).collect()
 }
 
 /// Several lines from outside as they may be shown on a terminal.
 #[must_use]
 pub fn inert_lines(text: &str) -> String {
-    let inert = |c: char| {
-        if c.is_control() && c != '\n' && c != '\t' {
-            '\u{fffd}'
-        } else {
-            c
-        }
+    let inert = |c: char| match c {
+        '\n' | '\t' => c,
+        c => visible(c),
     };
     text.chars().map(inert).collect()
 }
@@ -148,7 +145,7 @@ mod tests {
         table.row(["22222".to_owned(), "é".to_owned()]);
         assert_eq!(
             table.render(),
-            "id     name\n1      \u{fffd}[2Jhidden\u{fffd}\u{fffd}\n22222  é\n"
+            "id     name\n1      ␛[2Jhidden␍␊\n22222  é\n"
         );
     }
 

@@ -1,5 +1,7 @@
 //! How a deployment is to go through its devices, as options of the command line.
 
+use std::time::Duration;
+
 use anyhow::{Error, Result};
 use clap::Args;
 use tandem_api::Timestamp;
@@ -21,7 +23,8 @@ pub struct RolloutArgs {
     /// At most so many devices at once
     #[arg(long, value_name = "DEVICES")]
     max_concurrent: Option<u64>,
-    /// Stop when it has failed on so many devices (3), on so many percent of those that are done (10%), or either (3,10%)
+    /// Stop when it has failed on so many devices (3), on so many percent of those that are done (10%), or either (3,10%);
+    /// with ,lost devices that are lost count as well
     #[arg(long, value_name = "FAILURES", value_parser = parse_stop)]
     stop_after: Option<StopOnFailures>,
     /// Only in this window: "mon-fri 22:00 4h Europe/Berlin"
@@ -30,6 +33,10 @@ pub struct RolloutArgs {
     /// So many further tries on each device on which it fails
     #[arg(long, value_name = "TRIES")]
     retries: Option<u32>,
+    /// After how long without a word from it a device that is at it is lost, and another one gets its place; 0s for
+    /// never, as the server is set without this
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    lost_after: Option<Duration>,
 }
 
 impl RolloutArgs {
@@ -44,6 +51,7 @@ impl RolloutArgs {
             max_concurrent: self.max_concurrent,
             stop_on_failures: self.stop_after,
             maintenance_window: self.window.as_ref().map(Window::to_wire),
+            lost_after_seconds: self.lost_after.map(|time| time.as_secs()),
         })
     }
 }

@@ -266,6 +266,10 @@ fn watched(
         if session.as_ref().is_some_and(|session| session.is_over()) {
             return Err(std::io::Error::other("the device is no longer let in"));
         }
+        if let Some(session) = &session {
+            // It says nothing else as long as this takes.
+            app.sessions.heard(session, now().millis());
+        }
         if let Ok(bytes) = &piece {
             let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
             app.metrics.bytes_sent.fetch_add(length, Ordering::Relaxed);

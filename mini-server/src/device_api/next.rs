@@ -193,8 +193,8 @@ async fn offer(
         return Err(Refusal::unavailable(60));
     }
     let time = now();
-    // The device has it in writing already unless it asks for the first time or gets another artifact now.
-    if open.status.is_none() || open.artifact != Some(artifact.id) {
+    // The device has it in writing already unless it asks for the first time, was lost, or gets another artifact now.
+    if open.status.is_none() || open.lost.is_some() || open.artifact != Some(artifact.id) {
         let finding = Finding {
             found_name,
             artifact: Some((artifact.id, artifact.size)),

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::IntoResponse;
+use futures_util::{Stream, StreamExt};
 use http::{StatusCode, header};
 use log::info;
 use serde::Deserialize;
 use serde_json::json;
 use tandem_api::Timestamp;
 use tandem_api::management::{
-    AuthSet, AuthSetStatus, Count, Device, DeviceStatus, NewAuthSetStatus, Preauthorized,
+    AuthSet, AuthSetStatus, Count, Device, DeviceStatus, ImportProblem, Imported, NewAuthSetStatus,
+    Preauthorized,
 };
 
 use crate::access::Operator;
@@ -111,6 +113,59 @@ pub async fn preauthorize(
             let device = app.store.device(id).await?.ok_or_else(missing)?;
             Ok((StatusCode::CONFLICT, Json(show(device)?)).into_response())
         }
+    }
+}
+
+/// Devices of one import.
+const IMPORT: usize = 10_000;
+
+/// `POST /api/management/v2/devauth/devices/import`
+pub async fn import(
+    State(app): State<Arc<App>>,
+    _: Operator,
+    JsonBody(list): JsonBody<Vec<Preauthorized>>,
+) -> Result {
+    if list.is_empty() || list.len() > IMPORT {
+        return Err(Refusal::bad_request(format!(
+            "a list has 1 to {IMPORT} devices"
+        )));
+    }
+    let mut all = Imported::default();
+    let mut outcomes = std::pin::pin!(announce_all(&app, list).enumerate());
+    while let Some((index, outcome)) = outcomes.next().await {
+        match problem(outcome)? {
+            None => all.imported = all.imported.saturating_add(1),
+            Some(error) => all.problems.push(ImportProblem { index, error }),
+        }
+    }
+    Ok(Json(all).into_response())
+}
+
+/// Works that the writer gets at once: as many as fit into one of its transactions.
+const AT_ONCE: usize = 256;
+
+/// Announces devices, many of them in one transaction; what becomes of each, in their order.
+pub fn announce_all(
+    app: &App,
+    list: Vec<Preauthorized>,
+) -> impl Stream<Item = Result<Preauthorization>> {
+    futures_util::stream::iter(list)
+        .map(|device| announce(app, device))
+        .buffered(AT_ONCE)
+}
+
+/// Why a device of a list is not expected, for people; `None` if it is.
+///
+/// # Errors
+/// If the server is at fault: then the others need not be tried.
+pub fn problem(outcome: Result<Preauthorization>) -> Result<Option<String>> {
+    match outcome {
+        Ok(Preauthorization::Done(_)) => Ok(None),
+        Ok(Preauthorization::Exists(_)) => {
+            Ok(Some("there is a device with this identity".to_owned()))
+        }
+        Err(refusal) if refusal.status().is_server_error() => Err(refusal),
+        Err(refusal) => Ok(Some(refusal.message().to_owned())),
     }
 }
 

@@ -44,9 +44,9 @@ pub async fn reframe(app: &Arc<App>, id: Id) -> Result<Id> {
         })
     });
     let copied = copied.await.map_err(|err| Refusal::internal(&err))?;
-    let staged = framed(app, copied.map_err(refuse)?)
+    let staged = framed(app, copied.map_err(|rejected| refuse(rejected, &[]))?)
         .await?
-        .map_err(refuse)?;
+        .map_err(|rejected| refuse(rejected, &[]))?;
     let sum = staged.sha256.to_string();
     if sum == old.sha256 {
         return Err(Refusal::unprocessable(

@@ -182,6 +182,8 @@ pub(crate) fn rollout(deployment: &DeploymentRow, now: i64) -> Rollout {
         },
         holding: held.map(|held| held.to_string()),
         active: progress.active,
+        lost: progress.lost,
+        lost_after_seconds: plan.lost_after,
         max_concurrent: plan.cap,
         stop_on_failures: plan.threshold.as_ref().map(Threshold::to_wire),
         maintenance_window: plan.window.as_ref().map(Window::to_wire),

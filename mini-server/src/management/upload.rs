@@ -19,6 +19,7 @@ use crate::access::Operator;
 use crate::app::App;
 use crate::audit::inherit;
 use crate::clock::now;
+use crate::foreign;
 use crate::framing::framed;
 use crate::multipart::{Event, Multipart};
 use crate::reply::{Refusal, Result};
@@ -69,7 +70,9 @@ pub async fn take(app: &Arc<App>, request: Request) -> Result<Id> {
     form.drain().await;
     let (mut staged, fields) = outcome?;
     if fields.framed {
-        staged = framed(app, staged).await?.map_err(refuse)?;
+        let reframed = framed(app, staged).await?;
+        // It was an artifact before: its beginning says nothing about what is wrong now.
+        staged = reframed.map_err(|rejected| refuse(rejected, &[0]))?;
     }
     store(app, staged, fields).await
 }
@@ -129,6 +132,7 @@ async fn receive(app: &App, form: &mut Form) -> Result<(Staged, Fields)> {
         Staging::begin(&app.blobs, verification).map_err(|err| Refusal::internal(&err))?;
     let mut received: u64 = 0;
     let mut piece = BytesMut::new();
+    let mut head = Vec::new();
     loop {
         let complete = match form.next().await? {
             Event::Data(bytes) => {
@@ -147,6 +151,8 @@ async fn receive(app: &App, form: &mut Form) -> Result<(Staged, Fields)> {
                         too_large()
                     });
                 }
+                let more = foreign::HEAD.saturating_sub(head.len()).min(bytes.len());
+                head.extend_from_slice(bytes.get(..more).unwrap_or_default());
                 piece.extend_from_slice(&bytes);
                 false
             }
@@ -169,7 +175,8 @@ async fn receive(app: &App, form: &mut Form) -> Result<(Staged, Fields)> {
             break;
         }
     }
-    let staged = staging.finish().await.map_err(refuse)?;
+    let staged = staging.finish().await;
+    let staged = staged.map_err(|rejected| refuse(rejected, &head))?;
     Ok((staged, fields))
 }
 
@@ -249,7 +256,8 @@ pub(super) fn over_quota() -> Refusal {
     )
 }
 
-pub(super) fn refuse(rejected: Rejected) -> Refusal {
+/// Why an artifact was not taken that begins with `head`.
+pub(super) fn refuse(rejected: Rejected, head: &[u8]) -> Refusal {
     match rejected {
         Rejected::Storage(err) if err.kind() == ErrorKind::StorageFull => Refusal::new(
             StatusCode::INSUFFICIENT_STORAGE,
@@ -262,6 +270,9 @@ pub(super) fn refuse(rejected: Rejected) -> Refusal {
             while let Some(err) = source {
                 reason = format!("{reason}: {err}");
                 source = err.source();
+            }
+            if let (Kind::Invalid, Some(sentence)) = (err.kind(), foreign::describe(head)) {
+                return Refusal::bad_request(sentence);
             }
             match err.kind() {
                 Kind::Limit => Refusal::too_large(format!("the artifact is too large: {reason}")),

@@ -49,6 +49,8 @@ pub enum Held {
 pub struct Asker<'a> {
     /// How far it is with the deployment; `None` if it has not begun.
     pub status: Option<DeploymentStatus>,
+    /// It has begun, and given its place up: it was not heard of for long.
+    pub lost: bool,
     /// The phase in which it may begin first.
     pub earliest: usize,
     /// The window of its group.
@@ -58,7 +60,7 @@ pub struct Asker<'a> {
 /// Why a device is not given an artifact now; `None` if it is.
 ///
 /// Who has begun is not stopped half-way, but gets nothing outside a window either: a download that broke off waits for
-/// the next one.
+/// the next one. Who is lost waits for a place like one that has not begun, but not for a phase: it was counted in one.
 #[must_use]
 pub fn hold(plan: &Plan, progress: &Progress, asker: Asker<'_>, now: i64) -> Option<Held> {
     for (window, of_group) in [(plan.window.as_ref(), false), (asker.window, true)] {
@@ -69,10 +71,8 @@ pub fn hold(plan: &Plan, progress: &Progress, asker: Asker<'_>, now: i64) -> Opt
             });
         }
     }
-    let at_it = asker
-        .status
-        .is_some_and(|status| status != DeploymentStatus::Pending);
-    if at_it {
+    let has_place = asker.status.is_some() && !asker.lost;
+    if has_place && asker.status != Some(DeploymentStatus::Pending) {
         return None;
     }
     if let Some(halt) = &progress.halt {
@@ -81,11 +81,10 @@ pub fn hold(plan: &Plan, progress: &Progress, asker: Asker<'_>, now: i64) -> Opt
             reason: halt.reason.clone(),
         });
     }
-    // It has its place already.
-    if asker.status.is_some() {
+    if has_place {
         return None;
     }
-    if !plan.phases.is_empty() {
+    if asker.status.is_none() && !plan.phases.is_empty() {
         let standing = standing(&plan.phases, progress, now);
         let Some(current) = standing.begun.checked_sub(1) else {
             return Some(Held::Phase {

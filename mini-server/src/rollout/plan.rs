@@ -25,10 +25,16 @@ pub struct Plan {
     pub window: Option<Window>,
     /// How often a device on which it fails is given it again.
     pub retries: u32,
+    /// After how many seconds of silence a device that is at it is lost; 0 for never, as the server is set if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost_after: Option<u64>,
 }
 
 /// Retries of one device.
 const RETRIES: u32 = 100;
+
+/// A year, seconds: longer is never.
+const PATIENCE: u64 = 366 * 24 * 60 * 60;
 
 impl Plan {
     /// What a request asks for.
@@ -45,6 +51,9 @@ impl Plan {
         if retries > RETRIES {
             return Err(format!("retries is at most {RETRIES}"));
         }
+        if wire.lost_after_seconds.is_some_and(|time| time > PATIENCE) {
+            return Err("lost_after_seconds is at most a year".to_owned());
+        }
         Ok(Self {
             phases: Phase::all_from_wire(&wire.phases)?,
             cap: wire.max_concurrent,
@@ -59,7 +68,18 @@ impl Plan {
                 .map(Window::from_wire)
                 .transpose()?,
             retries,
+            lost_after: wire.lost_after_seconds,
         })
+    }
+
+    /// How long a device may be silent that is at it, ms, where the server is set to `usual`; `None` for ever.
+    #[must_use]
+    pub fn patience(&self, usual: Option<i64>) -> Option<i64> {
+        match self.lost_after {
+            None => usual,
+            Some(0) => None,
+            Some(seconds) => i64::try_from(seconds.saturating_mul(1000)).ok(),
+        }
     }
 
     /// Works out what depends on how many devices there are: `members` are those of which each phase is the earliest.

@@ -1,5 +1,18 @@
 //! How far a deployment is, as far as it matters for who may begin. Pure: the store keeps it in the row of the
 //! deployment, and changes it in the transaction in which a device begins or is done.
+//!
+//! ```text
+//! begins --> has a place (active) --> done
+//!               | not heard of for long     ^
+//!               v                           |
+//!            lost: its place is free -------+
+//!               `- heard of again, and a place is free: it has one again
+//! ```
+//!
+//! "At once" are the devices that have a place: they have begun, are not done, and were heard of. A device that is lost
+//! has given its place up. When it is heard of again it takes a place if one is free; if none is, it is not given the
+//! artifact (it has to wait like one that has not begun), but what it reports is taken down: it cannot be stopped
+//! half-way without harm.
 
 use tandem_api::DeploymentStatus;
 
@@ -13,8 +26,14 @@ pub struct Progress {
     pub begun: usize,
     /// Devices that were given an artifact.
     pub started: u64,
-    /// Those of them that are not done.
+    /// Those of them that have a place: they are not done, and not lost.
     pub active: u64,
+    /// Those of them that are lost.
+    pub lost: u64,
+    /// Those of them that were lost since failures are counted.
+    pub missed: u64,
+    /// Since when failures are counted, ms: later than all that is not counted.
+    pub counting_since: i64,
     /// Devices that were done without being given one.
     pub settled: u64,
     /// Devices that were updated since failures are counted.
@@ -25,6 +44,32 @@ pub struct Progress {
     pub last_done: i64,
     /// Why nobody begins.
     pub halt: Option<Halt>,
+}
+
+/// What a device has of a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It has not begun.
+    None,
+    /// A place: it has begun, and was heard of.
+    Held,
+    /// None any more: it has begun, and was not heard of for long.
+    Lost {
+        /// When it was given up, ms.
+        at: i64,
+    },
+}
+
+impl Place {
+    /// That of a device with this status, which was given up at `lost`, ms, if it was.
+    #[must_use]
+    pub fn of(status: Option<DeploymentStatus>, lost: Option<i64>) -> Self {
+        match (status, lost) {
+            (None, _) => Self::None,
+            (Some(_), None) => Self::Held,
+            (Some(_), Some(at)) => Self::Lost { at },
+        }
+    }
 }
 
 /// A stop until somebody says otherwise.
@@ -78,37 +123,67 @@ impl Progress {
         self.active = self.active.saturating_add(1);
     }
 
-    /// A device is done that had the status `before`, and has `after` now: so may the whole deployment be, for now.
-    pub fn finish(
-        &mut self,
-        plan: &Plan,
-        before: Option<DeploymentStatus>,
-        after: DeploymentStatus,
-        now: i64,
-    ) {
+    /// A device with a place was not heard of for long: its place is free, and the phase does not wait for it. When it
+    /// was given up, ms.
+    pub fn lose(&mut self, plan: &Plan, now: i64) -> i64 {
+        self.begun = standing(&plan.phases, self, now).begun;
+        self.active = self.active.saturating_sub(1);
+        self.lost = self.lost.saturating_add(1);
+        self.missed = self.missed.saturating_add(1);
+        self.last_done = self.last_done.max(now);
+        self.judge(plan, now);
+        now.max(self.counting_since)
+    }
+
+    /// A device is heard of again that was given up at `at`, ms; whether it has a place again.
+    pub fn find(&mut self, plan: &Plan, at: i64) -> bool {
+        let free = plan.cap.is_none_or(|cap| self.active < cap);
+        if free {
+            self.forget_lost(at);
+            self.active = self.active.saturating_add(1);
+        }
+        free
+    }
+
+    fn forget_lost(&mut self, at: i64) {
+        self.lost = self.lost.saturating_sub(1);
+        // One that was lost before somebody let the deployment go on is not among those that count.
+        if at >= self.counting_since {
+            self.missed = self.missed.saturating_sub(1);
+        }
+    }
+
+    /// Stops the deployment if there were too many failures.
+    fn judge(&mut self, plan: &Plan, now: i64) {
+        let reached = plan
+            .threshold
+            .and_then(|threshold| threshold.reached(self.failed, self.missed, self.updated));
+        if let (Some(reason), None) = (reached, &self.halt) {
+            self.halt = Some(Halt {
+                by: StoppedBy::Failures,
+                reason,
+                at: now,
+            });
+        }
+    }
+
+    /// A device is done that had `place`, and has the status `after` now: so may the whole deployment be, for now.
+    pub fn finish(&mut self, plan: &Plan, place: Place, after: DeploymentStatus, now: i64) {
         // What has begun by now does not end because something is counted differently from now on.
         self.begun = standing(&plan.phases, self, now).begun;
-        match before {
-            None => self.settled = self.settled.saturating_add(1),
-            Some(_) => self.active = self.active.saturating_sub(1),
+        match place {
+            Place::None => self.settled = self.settled.saturating_add(1),
+            Place::Held => self.active = self.active.saturating_sub(1),
+            Place::Lost { at } => self.forget_lost(at),
         }
         self.last_done = self.last_done.max(now);
         match after {
-            DeploymentStatus::Success if before.is_some() => {
+            DeploymentStatus::Success if place != Place::None => {
                 self.updated = self.updated.saturating_add(1);
             }
             DeploymentStatus::Failure => {
                 self.failed = self.failed.saturating_add(1);
-                let reached = plan
-                    .threshold
-                    .and_then(|threshold| threshold.reached(self.failed, self.updated));
-                if let (Some(reason), None) = (reached, &self.halt) {
-                    self.halt = Some(Halt {
-                        by: StoppedBy::Failures,
-                        reason,
-                        at: now,
-                    });
-                }
+                self.judge(plan, now);
             }
             DeploymentStatus::Success
             | DeploymentStatus::AlreadyInstalled
@@ -142,7 +217,8 @@ impl Progress {
     /// would stop it again. Where it is a phase that waits for somebody's word, this is it.
     pub fn resume(&mut self, plan: &Plan, now: i64) -> bool {
         if self.halt.take().is_some() {
-            (self.failed, self.updated) = (0, 0);
+            (self.failed, self.missed, self.updated) = (0, 0, 0);
+            self.counting_since = self.counting_since.max(now).saturating_add(1);
             return true;
         }
         let standing = standing(&plan.phases, self, now);

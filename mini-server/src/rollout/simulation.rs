@@ -15,6 +15,8 @@ enum Event {
     Reports(usize, DeploymentStatus),
     /// It asks, and has it already.
     HasIt(usize),
+    /// Nothing was heard of it for long.
+    Lost(usize),
     Time(i64),
     Pause,
     Resume,
@@ -26,6 +28,10 @@ struct Device {
     earliest: usize,
     status: Option<DeploymentStatus>,
     begun: bool,
+    /// When it was given up, if it is lost.
+    lost: Option<i64>,
+    /// It was lost once: phases have not waited for it.
+    straggler: bool,
     done: bool,
     failures: u32,
 }
@@ -65,11 +71,17 @@ impl World {
         })
     }
 
+    /// Those who are at it at once: they have begun, are neither done nor lost.
     fn active(&self) -> usize {
         self.devices
             .iter()
-            .filter(|device| device.begun && !device.done)
+            .filter(|device| device.begun && !device.done && device.lost.is_none())
             .count()
+    }
+
+    fn lost(&self, since: i64) -> u64 {
+        let lost = self.devices.iter().filter_map(|device| device.lost);
+        lost.filter(|at| *at >= since).count() as u64
     }
 
     fn begun(&self) -> usize {
@@ -79,6 +91,7 @@ impl World {
     fn held(&self, n: usize) -> Option<Held> {
         let asker = Asker {
             status: self.devices[n].status,
+            lost: self.devices[n].lost.is_some(),
             earliest: self.devices[n].earliest,
             window: None,
         };
@@ -99,11 +112,20 @@ impl World {
                 if device.status.is_none() || device.done {
                 } else if !status.is_final() {
                     device.status = Some(status);
+                    self.found(n);
                 } else if status == Failure && device.failures < self.plan.retries {
                     device.failures += 1;
                     device.status = Some(Pending);
+                    self.found(n);
                 } else {
                     self.done(n, status);
+                }
+            }
+            Event::Lost(n) => {
+                let device = &mut self.devices[n];
+                if device.begun && !device.done && device.lost.is_none() {
+                    device.straggler = true;
+                    device.lost = Some(self.progress.lose(&self.plan, self.now));
                 }
             }
             Event::Time(passes) => self.now += passes,
@@ -122,14 +144,33 @@ impl World {
         }
         assert_eq!(self.progress.started, self.begun() as u64);
         assert_eq!(self.progress.active, self.active() as u64);
+        assert_eq!(self.progress.lost, self.lost(i64::MIN));
+        assert_eq!(
+            self.progress.missed,
+            self.lost(self.progress.counting_since)
+        );
         assert!(self.plan.cap.is_none_or(|cap| self.active() as u64 <= cap));
     }
 
+    /// A device is heard of that was lost, perhaps: it has a place again if there is one.
+    fn found(&mut self, n: usize) -> bool {
+        let Some(at) = self.devices[n].lost else {
+            return true;
+        };
+        let free = self.plan.cap.is_none_or(|cap| (self.active() as u64) < cap);
+        assert_eq!(self.progress.find(&self.plan, at), free);
+        if free {
+            self.devices[n].lost = None;
+        }
+        free
+    }
+
     fn done(&mut self, n: usize, status: DeploymentStatus) {
-        let before = self.devices[n].status;
-        self.devices[n].status = Some(status);
-        self.devices[n].done = true;
-        self.progress.finish(&self.plan, before, status, self.now);
+        let device = &mut self.devices[n];
+        let place = Place::of(device.status, device.lost.take());
+        device.status = Some(status);
+        device.done = true;
+        self.progress.finish(&self.plan, place, status, self.now);
     }
 
     fn asks(&mut self, n: usize) {
@@ -147,13 +188,14 @@ impl World {
                 .as_ref()
                 .is_none_or(|window| window.is_open(self.now))
         );
-        if device.status != Some(Downloading) {
+        if device.status != Some(Downloading) || device.lost.is_some() {
             assert_eq!(
                 self.progress.halt, None,
                 "a stopped deployment starts nothing"
             );
         }
         if device.begun {
+            assert!(self.found(n), "who is given it has a place");
             return;
         }
         self.check_phase(device.earliest);
@@ -188,11 +230,10 @@ impl World {
                 }
             }
             if begun > self.phases && begun > 1 && matches!(current.begins, Begins::After(_)) {
-                assert_eq!(
-                    self.active(),
-                    0,
-                    "a phase began before the last one was done"
-                );
+                let waited_for =
+                    |device: &&Device| device.begun && !device.done && !device.straggler;
+                let at_it = self.devices.iter().filter(waited_for).count();
+                assert_eq!(at_it, 0, "a phase began before the last one was done");
             }
         }
         self.phases = begun;
@@ -288,6 +329,7 @@ prop_compose! {
                 count: Some(count),
                 percent,
                 minimum: Some(2),
+                lost: count % 2 == 1,
             }),
             maintenance_window: window.map(|start| tandem_api::management::MaintenanceWindow {
                 start: format!("{:02}:{:02}", start / 60, start % 60),
@@ -295,6 +337,7 @@ prop_compose! {
                 ..Default::default()
             }),
             retries: Some(retries),
+            lost_after_seconds: None,
         }
     }
 }
@@ -305,6 +348,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         8 => (0..DEVICES).prop_map(Event::Asks),
         8 => (0..DEVICES, report).prop_map(|(n, status)| Event::Reports(n, status)),
         1 => (0..DEVICES).prop_map(Event::HasIt),
+        3 => (0..DEVICES).prop_map(Event::Lost),
         3 => (0_i64..30_000).prop_map(Event::Time),
         1 => Just(Event::Time(7_200_000)),
         1 => Just(Event::Pause),

@@ -13,6 +13,7 @@ fn open(sequence: i64, status: Option<DeploymentStatus>) -> Open {
         deployment: id(u8::try_from(sequence).unwrap()),
         sequence,
         status,
+        lost: None,
         found_name: status.map(|_| "r1".to_owned()),
         artifact: None,
         artifact_name: "r2".to_owned(),
@@ -237,6 +238,10 @@ fn what_is_stopped_does_not_keep_the_repair_from_devices() {
     assert_eq!(taken(&prospects), Ok(2));
     prospects.open[0].status = Some(DeploymentStatus::Downloading);
     assert_eq!(taken(&prospects), Ok(1));
+    // Who was lost at it has given its place up, and is no longer at it.
+    prospects.open[0].lost = Some(1);
+    assert_eq!(taken(&prospects), Ok(2));
+    prospects.open[0].lost = None;
     prospects.open[0].status = None;
     prospects.open[1].plan.cap = Some(0);
     assert_eq!(

@@ -12,6 +12,9 @@ pub struct Threshold {
     percent: Option<u8>,
     /// The percentage counts from this many devices on: one of one is no rate.
     minimum: u64,
+    /// Lost devices count as if it had failed on them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    lost: bool,
 }
 
 /// From how many devices on a percentage counts, if nobody says.
@@ -41,6 +44,7 @@ impl Threshold {
             count: wire.count,
             percent: wire.percent,
             minimum: wire.minimum.unwrap_or(MINIMUM),
+            lost: wire.lost,
         })
     }
 
@@ -51,30 +55,40 @@ impl Threshold {
             count: self.count,
             percent: self.percent,
             minimum: self.percent.map(|_| self.minimum),
+            lost: self.lost,
         }
     }
 
-    /// Why it stops a deployment that failed on `failed` devices and succeeded on `updated`; `None` if it does not.
+    /// Why it stops a deployment that failed on `failed` devices, lost `lost` and succeeded on `updated`; `None` if it
+    /// does not.
     #[must_use]
-    pub fn reached(&self, failed: u64, updated: u64) -> Option<String> {
-        if self.count.is_some_and(|count| failed >= count) {
-            return Some(format!("it failed on {}", devices(failed)));
+    pub fn reached(&self, failed: u64, lost: u64, updated: u64) -> Option<String> {
+        let lost = if self.lost { lost } else { 0 };
+        let bad = failed.saturating_add(lost);
+        let what = match lost {
+            0 => "failed on".to_owned(),
+            _ if failed == 0 => "lost".to_owned(),
+            _ => format!("failed on {failed} and lost {lost}, together"),
+        };
+        if self.count.is_some_and(|count| bad >= count) {
+            return Some(format!("it {what} {}", devices(bad)));
         }
         let percent = self.percent?;
-        let done = failed.saturating_add(updated);
-        let too_many = failed > 0
+        let done = bad.saturating_add(updated);
+        let too_many = bad > 0
             && done >= self.minimum
-            && failed.saturating_mul(100) >= done.saturating_mul(percent.into());
+            && bad.saturating_mul(100) >= done.saturating_mul(percent.into());
         too_many.then(|| {
             format!(
-                "it failed on {failed} of {}, which is {percent} % or more",
+                "it {what} {bad} of {}, which is {percent} % or more",
                 devices(done)
             )
         })
     }
 }
 
-/// When failures stop a deployment, as people write it: `3`, `10%`, or both with a comma between them.
+/// When failures stop a deployment, as people write it: `3`, `10%`, or both with a comma between them; with `lost` if
+/// devices that are lost count as well.
 ///
 /// # Errors
 /// With the reason, if it is not written so.
@@ -82,6 +96,10 @@ pub fn parse_stop(text: &str) -> Result<StopOnFailures, String> {
     let wrong = |_| format!("{text:?} is no number of failures: one is written like 3 or 10%");
     let mut stop = StopOnFailures::default();
     for part in text.split(',').map(str::trim) {
+        if part == "lost" {
+            stop.lost = true;
+            continue;
+        }
         match part.strip_suffix('%') {
             Some(percent) => stop.percent = Some(percent.trim().parse().map_err(wrong)?),
             None => stop.count = Some(part.parse().map_err(wrong)?),
@@ -111,8 +129,43 @@ mod tests {
             count,
             percent,
             minimum: MINIMUM,
+            lost: false,
         };
-        assert_eq!(threshold.reached(failed, updated).as_deref(), expected);
+        // Who is lost does not count unless somebody says so.
+        let reached = threshold.reached(failed, 1000, updated);
+        assert_eq!(reached.as_deref(), expected);
+    }
+
+    #[test]
+    fn lost_devices_count_where_somebody_says_so() {
+        let threshold = Threshold {
+            count: Some(3),
+            percent: Some(50),
+            minimum: MINIMUM,
+            lost: true,
+        };
+        let check = |failed, lost, updated, expected: Option<&str>| {
+            let reached = threshold.reached(failed, lost, updated);
+            assert_eq!(reached.as_deref(), expected);
+        };
+        check(1, 1, 0, None);
+        check(3, 0, 0, Some("it failed on 3 devices"));
+        check(0, 3, 0, Some("it lost 3 devices"));
+        check(
+            2,
+            1,
+            0,
+            Some("it failed on 2 and lost 1, together 3 devices"),
+        );
+        let rate = Threshold {
+            count: None,
+            ..threshold
+        };
+        assert_eq!(
+            rate.reached(2, 3, 5).as_deref(),
+            Some("it failed on 2 and lost 3, together 5 of 10 devices, which is 50 % or more")
+        );
+        assert_eq!(rate.reached(2, 2, 6), None);
     }
 
     #[test]
@@ -146,7 +199,13 @@ mod tests {
             count,
             percent,
             minimum: None,
+            lost: false,
         };
+        let lost = StopOnFailures {
+            lost: true,
+            ..stop(Some(3), None)
+        };
+        assert_eq!(parse_stop("3,lost"), Ok(lost));
         assert_eq!(parse_stop("3"), Ok(stop(Some(3), None)));
         assert_eq!(parse_stop("3, 10 %"), Ok(stop(Some(3), Some(10))));
         for text in ["", "x", "-1", "300%", "1;2"] {
@@ -160,6 +219,7 @@ mod tests {
             count,
             percent,
             minimum: None,
+            lost: false,
         };
         for bad in [
             wire(None, None),

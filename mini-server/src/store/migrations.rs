@@ -61,6 +61,11 @@ const MIGRATIONS: &[(i64, &str, Text)] = &[
             include_str!("migrations/0006_webhooks.postgres.sql"),
         ),
     ),
+    (
+        7,
+        "lost",
+        Text::Same(include_str!("migrations/0007_lost.sql")),
+    ),
 ];
 
 impl Text {

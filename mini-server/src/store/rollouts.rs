@@ -33,7 +33,8 @@ pub enum Controlled {
 /// The columns of a deployment `d` that [`plan`] and [`progress`] read.
 pub(super) const COLUMNS: &str =
     "d.plan, d.phases_begun, d.devices_started, d.devices_active, d.devices_settled,
-    d.devices_updated, d.devices_failed, d.last_done, d.halted_by, d.halt_reason, d.halted_at";
+    d.devices_updated, d.devices_failed, d.last_done, d.halted_by, d.halt_reason, d.halted_at, d.devices_lost,
+    d.devices_missed, d.counting_since";
 
 impl Store {
     /// What a device might be given.
@@ -200,7 +201,7 @@ impl Store {
 /// What is open for a device; to go on with further conditions on `dd`, or an order.
 fn open_of(device: Id) -> QueryBuilder {
     let mut query = QueryBuilder::new(
-        "SELECT dd.deployment_id, dd.sequence, dd.status, dd.found_name, dd.artifact_id, dd.earliest,
+        "SELECT dd.deployment_id, dd.sequence, dd.status, dd.lost, dd.found_name, dd.artifact_id, dd.earliest,
                 d.name AS deployment_name, d.artifact_name, d.forced, v.pinned, w.opens AS group_window,
                 (SELECT MAX(done.sequence) FROM device_deployments done
                  WHERE done.device_id = dd.device_id AND done.open = 0 AND done.status IS NOT NULL
@@ -240,6 +241,7 @@ fn prospects(rows: &[Row]) -> Result<Prospects, Error> {
             name: row.try_get("deployment_name")?,
             sequence: row.try_get("sequence")?,
             status: parsed_or_null(row, "status")?,
+            lost: row.try_get("lost")?,
             found_name: row.try_get("found_name")?,
             artifact: parsed_or_null(row, "artifact_id")?,
             artifact_name: row.try_get("artifact_name")?,
@@ -284,7 +286,7 @@ pub(super) async fn save(
     sql::query(
         "UPDATE deployments SET phases_begun = $2, devices_started = $3, devices_active = $4, devices_settled = $5,
                 devices_updated = $6, devices_failed = $7, last_done = $8, halted_by = $9, halt_reason = $10,
-                halted_at = $11
+                halted_at = $11, devices_lost = $12, devices_missed = $13, counting_since = $14
          WHERE id = $1",
     )
     .bind(deployment.to_string())
@@ -298,6 +300,9 @@ pub(super) async fn save(
     .bind(halt.map(|halt| halt.by.as_str()))
     .bind(halt.map(|halt| halt.reason.as_str()))
     .bind(halt.map(|halt| halt.at))
+    .bind(signed(progress.lost))
+    .bind(signed(progress.missed))
+    .bind(progress.counting_since)
     .execute(connection)
     .await?;
     Ok(())
@@ -329,6 +334,9 @@ pub(super) fn progress(row: &Row) -> Result<Progress, Error> {
         begun: usize::try_from(number("phases_begun")?).unwrap_or(usize::MAX),
         started: number("devices_started")?,
         active: number("devices_active")?,
+        lost: number("devices_lost")?,
+        missed: number("devices_missed")?,
+        counting_since: row.try_get("counting_since")?,
         settled: number("devices_settled")?,
         updated: number("devices_updated")?,
         failed: number("devices_failed")?,

@@ -11,7 +11,7 @@ use super::rollouts;
 use super::sql::{self, QueryBuilder, Row};
 use super::writer::{Change, Topic, Tx};
 use super::{Error, Id, Store};
-use crate::rollout::{Held, Report, judge_report};
+use crate::rollout::{Held, Place, Report, judge_report};
 
 /// What became of an offer or a verdict for a device that asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Store {
                 let Some(open) = prospects.open.first() else {
                     return Ok(Noted::Gone);
                 };
-                let before = open.status;
+                let (before, place) = (open.status, Place::of(open.status, open.lost));
                 let held = finding.artifact.and_then(|_| prospects.hold(open, now));
                 if let Some(held) = held {
                     return Ok(Noted::Held(held));
@@ -98,6 +98,9 @@ impl Store {
                         .execute(tx.connection())
                         .await?;
                 }
+                if finding.artifact.is_some() {
+                    regain(tx, deployment, device, place).await?;
+                }
                 if before.is_none() && finding.status != DeploymentStatus::NoArtifact {
                     pass_over(tx, device, open.sequence, now).await?;
                 }
@@ -105,6 +108,7 @@ impl Store {
                     deployment,
                     device,
                     before,
+                    place,
                     after: finding.status,
                     substate: finding.substate,
                     now,
@@ -138,6 +142,7 @@ impl Store {
                     deployment,
                     device,
                     before,
+                    place: Place::of(before, row.try_get("lost")?),
                     after: status,
                     substate,
                     now,
@@ -152,6 +157,9 @@ impl Store {
                     Report::Counts => {
                         if status == DeploymentStatus::Failure {
                             step.fail(tx).await?;
+                        }
+                        if !step.after.is_final() {
+                            regain(tx, deployment, device, step.place).await?;
                         }
                         step.take(tx).await?;
                         let changed = before != Some(status);
@@ -178,11 +186,34 @@ pub(super) async fn decommission(tx: &mut Tx, device: Id, now: i64) -> Result<()
     end_for_device(tx, device, DeploymentStatus::Decommissioned, now).await
 }
 
+/// A device that was lost is heard of: it has a place again, if one is free.
+async fn regain(tx: &mut Tx, deployment: Id, device: Id, place: Place) -> Result<(), Error> {
+    let Place::Lost { at } = place else {
+        return Ok(());
+    };
+    let Some((plan, mut progress, _)) = rollouts::load(tx.connection(), deployment).await? else {
+        return Ok(());
+    };
+    if !progress.find(&plan, at) {
+        return Ok(());
+    }
+    rollouts::save(tx.connection(), deployment, &progress).await?;
+    sql::query(
+        "UPDATE device_deployments SET lost = NULL WHERE deployment_id = $1 AND device_id = $2",
+    )
+    .bind(deployment.to_string())
+    .bind(device.to_string())
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
 /// Ends the older deployments of a device that it has not begun: nobody gets an older release after a newer one.
 async fn pass_over(tx: &mut Tx, device: Id, sequence: i64, now: i64) -> Result<(), Error> {
     let rows = sql::query(
-        "SELECT deployment_id, status FROM device_deployments
-         WHERE device_id = $1 AND open = 1 AND sequence < $2 AND (status IS NULL OR status = 'pending')",
+        "SELECT deployment_id, status, lost FROM device_deployments
+         WHERE device_id = $1 AND open = 1 AND sequence < $2
+           AND (status IS NULL OR status = 'pending' OR lost IS NOT NULL)",
     )
     .bind(device.to_string())
     .bind(sequence)
@@ -191,14 +222,8 @@ async fn pass_over(tx: &mut Tx, device: Id, sequence: i64, now: i64) -> Result<(
     for row in rows {
         let deployment = parsed(&row, "deployment_id")?;
         asked(tx, deployment, device, now).await?;
-        let step = Step {
-            deployment,
-            device,
-            before: parsed_or_null(&row, "status")?,
-            after: DeploymentStatus::Aborted,
-            substate: Some("a newer deployment went first".to_owned()),
-            now,
-        };
+        let mut step = Step::of(&row, (deployment, device), DeploymentStatus::Aborted, now)?;
+        step.substate = Some("a newer deployment went first".to_owned());
         step.take(tx).await?;
     }
     Ok(())
@@ -221,21 +246,15 @@ async fn asked(tx: &mut Tx, deployment: Id, device: Id, now: i64) -> Result<(), 
 /// Ends a deployment on all devices that are not done with it.
 pub(super) async fn abort_all(tx: &mut Tx, deployment: Id, now: i64) -> Result<(), Error> {
     let rows = sql::query(
-        "SELECT device_id, status FROM device_deployments
+        "SELECT device_id, status, lost FROM device_deployments
          WHERE deployment_id = $1 AND open = 1 AND status IS NOT NULL",
     )
     .bind(deployment.to_string())
     .fetch_all(tx.connection())
     .await?;
     for row in rows {
-        let step = Step {
-            deployment,
-            device: parsed(&row, "device_id")?,
-            before: parsed_or_null(&row, "status")?,
-            after: DeploymentStatus::Aborted,
-            substate: None,
-            now,
-        };
+        let device = parsed(&row, "device_id")?;
+        let step = Step::of(&row, (deployment, device), DeploymentStatus::Aborted, now)?;
         step.take(tx).await?;
     }
     // Those that never asked get nothing.
@@ -253,7 +272,7 @@ async fn end_for_device(
     now: i64,
 ) -> Result<(), Error> {
     let rows = sql::query(
-        "SELECT deployment_id, status FROM device_deployments WHERE device_id = $1 AND open = 1",
+        "SELECT deployment_id, status, lost FROM device_deployments WHERE device_id = $1 AND open = 1",
     )
     .bind(device.to_string())
     .fetch_all(tx.connection())
@@ -261,14 +280,7 @@ async fn end_for_device(
     for row in rows {
         let deployment = parsed(&row, "deployment_id")?;
         asked(tx, deployment, device, now).await?;
-        let step = Step {
-            deployment,
-            device,
-            before: parsed_or_null(&row, "status")?,
-            after,
-            substate: None,
-            now,
-        };
+        let step = Step::of(&row, (deployment, device), after, now)?;
         step.take(tx).await?;
     }
     Ok(())
@@ -279,12 +291,32 @@ struct Step {
     deployment: Id,
     device: Id,
     before: Option<DeploymentStatus>,
+    place: Place,
     after: DeploymentStatus,
     substate: Option<String>,
     now: i64,
 }
 
 impl Step {
+    /// One of the device in this row, which has its `status` and when it was `lost`.
+    fn of(
+        row: &Row,
+        (deployment, device): (Id, Id),
+        after: DeploymentStatus,
+        now: i64,
+    ) -> Result<Self, Error> {
+        let before = parsed_or_null(row, "status")?;
+        Ok(Self {
+            deployment,
+            device,
+            before,
+            place: Place::of(before, row.try_get("lost")?),
+            after,
+            substate: None,
+            now,
+        })
+    }
+
     /// Counts a failure. Where the device is to try again the deployment is as if it was just offered.
     async fn fail(&mut self, tx: &mut Tx) -> Result<(), Error> {
         let row = sql::query(
@@ -321,7 +353,7 @@ impl Step {
         );
         sql::query(
             "UPDATE device_deployments
-             SET status = $3, substate = $4, open = $5,
+             SET status = $3, substate = $4, open = $5, lost = CASE WHEN $7 THEN NULL ELSE lost END,
                  started = CASE WHEN $6 THEN COALESCE(started, $8) ELSE started END,
                  finished = CASE WHEN $7 THEN COALESCE(finished, $8) ELSE finished END
              WHERE deployment_id = $1 AND device_id = $2",
@@ -360,7 +392,7 @@ impl Step {
         };
         let stopped = progress.halt.is_some();
         if self.after.is_final() {
-            progress.finish(&plan, self.before, self.after, self.now);
+            progress.finish(&plan, self.place, self.after, self.now);
         } else {
             progress.start(&plan, self.now);
         }
@@ -390,22 +422,8 @@ impl Step {
 
     /// Keeps the report, whatever it says.
     async fn record(&self, tx: &mut Tx) -> Result<(), Error> {
-        sql::query(
-            "INSERT INTO deployment_events (deployment_id, device_id, number, at, status, substate)
-             SELECT $1, $2, last + 1, $3, $4, $5 FROM
-                 (SELECT COALESCE(MAX(number), 0) AS last FROM deployment_events
-                  WHERE deployment_id = $1 AND device_id = $2) AS e
-             WHERE last < $6",
-        )
-        .bind(self.deployment.to_string())
-        .bind(self.device.to_string())
-        .bind(self.now)
-        .bind(self.after.as_str())
-        .bind(&self.substate)
-        .bind(EVENTS)
-        .execute(tx.connection())
-        .await?;
-        Ok(())
+        let whom = (self.deployment, self.device);
+        record(tx, whom, self.after, self.substate.as_deref(), self.now).await
     }
 
     async fn count(&self, tx: &mut Tx) -> Result<(), Error> {
@@ -442,6 +460,32 @@ impl Step {
     }
 }
 
+/// Keeps what was heard about a deployment on a device, or that nothing was.
+pub(super) async fn record(
+    tx: &mut Tx,
+    (deployment, device): (Id, Id),
+    status: DeploymentStatus,
+    substate: Option<&str>,
+    now: i64,
+) -> Result<(), Error> {
+    sql::query(
+        "INSERT INTO deployment_events (deployment_id, device_id, number, at, status, substate)
+         SELECT $1, $2, last + 1, $3, $4, $5 FROM
+             (SELECT COALESCE(MAX(number), 0) AS last FROM deployment_events
+              WHERE deployment_id = $1 AND device_id = $2) AS e
+         WHERE last < $6",
+    )
+    .bind(deployment.to_string())
+    .bind(device.to_string())
+    .bind(now)
+    .bind(status.as_str())
+    .bind(substate)
+    .bind(EVENTS)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
 /// Ends a deployment if all its devices are done.
 pub(super) async fn end_if_done(tx: &mut Tx, deployment: Id, now: i64) -> Result<(), Error> {
     let mut query = QueryBuilder::new("UPDATE deployments SET status = 'finished', finished = ");
@@ -460,7 +504,7 @@ pub(super) async fn end_if_done(tx: &mut Tx, deployment: Id, now: i64) -> Result
 
 async fn find(tx: &mut Tx, deployment: Id, device: Id) -> Result<Option<Row>, Error> {
     let row = sql::query(
-        "SELECT open, status FROM device_deployments WHERE deployment_id = $1 AND device_id = $2",
+        "SELECT open, status, lost FROM device_deployments WHERE deployment_id = $1 AND device_id = $2",
     )
     .bind(deployment.to_string())
     .bind(device.to_string())

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
+use futures_util::{StreamExt, stream};
 
 use super::answer::page;
 use super::form::Form;
@@ -12,10 +13,9 @@ use super::wording::{inert, sentence};
 use crate::access::Operator;
 use crate::app::App;
 use crate::device_list;
-use crate::management::devices::announce;
+use crate::management::devices::{announce_all, problem};
 use crate::query::Query;
 use crate::reply::Result;
-use crate::store::Preauthorization;
 
 #[derive(Template)]
 #[template(path = "import.html")]
@@ -50,23 +50,30 @@ pub(crate) async fn post(State(app): State<Arc<App>>, operator: Operator, form: 
     match device_list::parse(list, force) {
         Err(problem) => problems.push(sentence(&problem)),
         Ok(lines) => {
+            let mut wrong = Vec::new();
+            let (mut numbers, mut devices) = (Vec::new(), Vec::new());
             for (number, device) in lines {
-                let problem = match device {
-                    Err(problem) => problem,
-                    Ok(device) => match announce(&app, device).await {
-                        Ok(Preauthorization::Done(_)) => {
-                            done = done.saturating_add(1);
-                            continue;
-                        }
-                        Ok(Preauthorization::Exists(_)) => {
-                            "there is a device with this identity".to_owned()
-                        }
-                        Err(refusal) if refusal.status().is_server_error() => return Err(refusal),
-                        Err(refusal) => refusal.message().to_owned(),
-                    },
-                };
-                problems.push(format!("Line {number}: {}", inert(&problem, 200)));
+                match device {
+                    Err(problem) => wrong.push((number, problem)),
+                    Ok(device) => {
+                        numbers.push(number);
+                        devices.push(device);
+                    }
+                }
             }
+            let outcomes = announce_all(&app, devices);
+            let mut outcomes = std::pin::pin!(stream::iter(numbers).zip(outcomes));
+            while let Some((number, outcome)) = outcomes.next().await {
+                match problem(outcome)? {
+                    None => done = done.saturating_add(1),
+                    Some(problem) => wrong.push((number, problem)),
+                }
+            }
+            wrong.sort_by_key(|(number, _)| *number);
+            let shown = |(number, problem): (usize, String)| {
+                format!("Line {number}: {}", inert(&problem, 200))
+            };
+            problems.extend(wrong.into_iter().map(shown));
         }
     }
     let more = problems.len().saturating_sub(SHOWN);

@@ -17,6 +17,7 @@ pub(super) struct RolloutDraft {
     pub(super) stop_after: String,
     pub(super) window: String,
     pub(super) retries: String,
+    pub(super) lost_after: String,
 }
 
 impl RolloutDraft {
@@ -29,6 +30,7 @@ impl RolloutDraft {
             stop_after: text("stop_after"),
             window: text("window"),
             retries: text("retries"),
+            lost_after: text("lost_after"),
         }
     }
 
@@ -56,6 +58,7 @@ impl RolloutDraft {
                 .map(|text| text.parse().map_err(|_| format!("{text:?} is no number")))
                 .transpose()?,
             maintenance_window: window.as_ref().map(Window::to_wire),
+            lost_after_seconds: given(&self.lost_after).map(patience).transpose()?,
         })
     }
 
@@ -66,6 +69,13 @@ impl RolloutDraft {
     pub(super) fn plan(&self) -> Result<Plan, String> {
         Plan::from_wire(&self.to_wire()?)
     }
+}
+
+/// How long a device may be silent, seconds.
+fn patience(text: &str) -> Result<u64, String> {
+    let time = humantime::parse_duration(text)
+        .map_err(|_| format!("{text:?} is no time, one is written like 4h"))?;
+    Ok(time.as_secs())
 }
 
 /// A time as people or browsers write it: `2026-12-01T22:00` is UTC.
@@ -128,7 +138,20 @@ fn conditions(plan: &Plan) -> Vec<String> {
             .into_iter()
             .chain(rate)
             .collect();
-        lines.push(format!("It stops itself {}.", both.join(", or ")));
+        let lost = if threshold.lost {
+            "; lost devices count as failures"
+        } else {
+            ""
+        };
+        lines.push(format!("It stops itself {}{lost}.", both.join(", or ")));
+    }
+    match plan.lost_after {
+        Some(0) => lines.push("Devices keep their places however long they are silent.".to_owned()),
+        Some(seconds) => {
+            let time = for_so_long(seconds);
+            lines.push(format!("A device that says nothing{time} loses its place."));
+        }
+        None => {}
     }
     if let Some(window) = &plan.window {
         lines.push(format!("Only {window}."));
@@ -141,6 +164,12 @@ fn conditions(plan: &Plan) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// ` for 1day 2h`
+fn for_so_long(seconds: u64) -> String {
+    let time = humantime::format_duration(std::time::Duration::from_secs(seconds));
+    format!(" for {time}")
 }
 
 /// How a deployment goes.
@@ -173,6 +202,12 @@ impl RolloutView {
         let lines = phases(deployment, now);
         let waiting = lines.iter().any(|phase| phase.state == PhaseState::Waiting);
         let mut conditions = conditions(&deployment.plan);
+        if open && goes.lost > 0 {
+            conditions.push(format!(
+                "{} lost: nothing was heard for long, and others may have their places.",
+                count(goes.lost, "device")
+            ));
+        }
         if deployment.continuous {
             conditions.push("Devices that come to be among those it is for join it.".to_owned());
         }
@@ -222,9 +257,10 @@ mod tests {
             phases: phases.to_owned(),
             start: start.to_owned(),
             max_concurrent: "5".to_owned(),
-            stop_after: "3,10%".to_owned(),
+            stop_after: "3,10%,lost".to_owned(),
             window: "sat 02:00 4h".to_owned(),
             retries: "1".to_owned(),
+            lost_after: "4h".to_owned(),
         }
     }
 
@@ -240,7 +276,8 @@ mod tests {
                 "Phase 2: 10 % of the devices, 1h after those before are done (5 devices).",
                 "Phase 3: all that are left, when somebody says go on (44 devices).",
                 "At most 5 devices at once.",
-                "It stops itself after 3 failures, or when 10 % failed of at least 10 devices that are done.",
+                "It stops itself after 3 failures, or when 10 % failed of at least 10 devices that are done; lost devices count as failures.",
+                "A device that says nothing for 4h loses its place.",
                 "Only sat 02:00 4h UTC.",
                 "1 further try on a device on which it fails.",
             ]

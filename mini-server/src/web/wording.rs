@@ -2,6 +2,8 @@
 
 use tandem_api::Timestamp;
 
+use crate::inert::{is_visible, visible};
+
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
@@ -48,7 +50,7 @@ pub(super) fn inert(text: &str, limit: usize) -> String {
 
 /// Whether a text can stand on a page as it is: for values that come back from it.
 pub(super) fn is_plain(text: &str) -> bool {
-    text.chars().all(|c| visible(c) == c)
+    text.chars().all(is_visible)
 }
 
 /// Several lines from outside: at most `limit` bytes.
@@ -64,31 +66,6 @@ pub(super) fn inert_lines(text: &str, limit: usize) -> String {
         shown.push_str("\n…");
     }
     shown
-}
-
-/// A character, or the picture of one that cannot be seen.
-fn visible(c: char) -> char {
-    match c {
-        '\u{0}'..='\u{1f}' => u32::from(c)
-            .checked_add(0x2400)
-            .and_then(char::from_u32)
-            .unwrap_or('\u{fffd}'),
-        '\u{7f}' => '\u{2421}',
-        // Further control characters, what changes the direction of text or joins and hides characters, line breaks of
-        // other kinds, the byte order mark, tags, and what no text may have.
-        '\u{80}'..='\u{9f}'
-        | '\u{ad}'
-        | '\u{61c}'
-        | '\u{180e}'
-        | '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{feff}'
-        | '\u{fff9}'..='\u{fffb}'
-        | '\u{fffe}'..='\u{ffff}'
-        | '\u{e0000}'..='\u{e007f}' => '\u{fffd}',
-        c => c,
-    }
 }
 
 /// A message of ours as a sentence.

@@ -5,6 +5,7 @@ mod client;
 mod downloads;
 mod fleet;
 mod process;
+mod rehearsal;
 mod rivals;
 
 use std::net::SocketAddr;
@@ -43,6 +44,21 @@ struct Arguments {
     /// A Python environment with gooseBit, made if it is not there; without this gooseBit is left out
     #[arg(long)]
     goosebit: Option<PathBuf>,
+    /// Nothing of the above: a fleet that `simulate` plays, with a rollout in waves going on meanwhile
+    #[arg(long)]
+    simulate: bool,
+    /// Seconds between two polls of a simulated device
+    #[arg(long, default_value_t = 300)]
+    poll: u64,
+    /// Seconds that the fleet is played
+    #[arg(long, default_value_t = 600)]
+    time: u64,
+    /// A connection for each poll of a simulated device, as real ones have
+    #[arg(long)]
+    fresh_connections: bool,
+    /// The address of an empty PostgreSQL database: the same with it (`serve --database`)
+    #[arg(long)]
+    postgres: Option<String>,
     /// The program to be measured
     #[arg(long, default_value = "target/release/tandem-server")]
     server: PathBuf,
@@ -98,9 +114,12 @@ impl Goal {
 }
 
 fn run(arguments: &Arguments) -> Result<bool> {
+    if arguments.simulate {
+        return rehearsal::run(arguments);
+    }
     let dir = tempfile::TempDir::new()?;
     let time = Load::For(Duration::from_secs(arguments.seconds));
-    let (server, operator) = start(&arguments.server, dir.path())?;
+    let (server, operator) = start(&arguments.server, dir.path(), &[])?;
     let identity = Identity {
         certificate: dir.path().join("data/tls/server.crt"),
         key: dir.path().join("data/tls/server.key"),
@@ -280,8 +299,8 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-/// Starts the server in `dir`, and signs in.
-fn start(program: &Path, dir: &Path) -> Result<(Process, Operator)> {
+/// Starts the server in `dir` with these further options, and signs in.
+fn start(program: &Path, dir: &Path, more: &[&str]) -> Result<(Process, Operator)> {
     let (data, log) = (dir.join("data"), dir.join("server.log"));
     let mut command = Command::new(program);
     command
@@ -303,6 +322,7 @@ fn start(program: &Path, dir: &Path) -> Result<(Process, Operator)> {
         "--max-pending",
         "1000000",
     ]);
+    command.args(more);
     let mut server = Process::start_logged(&mut command, &log)?;
     let text = server.wait("tandem-server", || {
         std::fs::read_to_string(&log)
@@ -344,6 +364,11 @@ fn make_artifact(dir: &Path, artifact: &Path) -> Result<()> {
     let payload = dir.join("payload");
     let mut content = std::io::Read::take(std::fs::File::open("/dev/urandom")?, 100_000_000);
     std::io::copy(&mut content, &mut std::fs::File::create_new(&payload)?)?;
+    write_artifact(&payload, "testboard", artifact)
+}
+
+/// Writes an artifact for devices of this type.
+fn write_artifact(payload: &Path, device_type: &str, artifact: &Path) -> Result<()> {
     let made = Command::new("mender-artifact")
         .args([
             "--compression",
@@ -353,12 +378,12 @@ fn make_artifact(dir: &Path, artifact: &Path) -> Result<()> {
             "-T",
             "test",
             "-t",
-            "testboard",
+            device_type,
             "-n",
             "release-2",
             "-f",
         ])
-        .arg(&payload)
+        .arg(payload)
         .arg("-o")
         .arg(artifact)
         .output()

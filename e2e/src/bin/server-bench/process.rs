@@ -45,6 +45,11 @@ impl Process {
         }
     }
 
+    /// How it has ended, if it has.
+    pub(crate) fn ended(&mut self) -> Result<Option<std::process::ExitStatus>> {
+        Ok(self.0.try_wait()?)
+    }
+
     /// The process and its children.
     fn all(&self) -> Vec<u32> {
         let id = self.0.id();
