@@ -125,8 +125,13 @@ impl<'a, 'p> Fetch<'a, 'p> {
             &mut std::io::sink(),
         )
         .context("cannot read the payload")?;
-        self.compressed
-            .resize(usize::try_from(spot.frame.length)?, 0);
+        let length = usize::try_from(spot.frame.length)?;
+        if self.compressed.capacity() < length {
+            // The old memory first: growing would hold both, and more than is asked for.
+            self.compressed = Vec::new();
+            self.compressed.reserve_exact(length);
+        }
+        self.compressed.resize(length, 0);
         self.pieces
             .read_exact(&mut self.compressed)
             .context("cannot read the payload")?;

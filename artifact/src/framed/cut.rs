@@ -16,6 +16,9 @@ pub(crate) const MAX_FRAME_UNITS: u16 = 1024;
 /// The largest frame of blocks that a device lacks, bytes: here the size of what another base would miss still counts.
 const MAX_CHANGED: u64 = 512 << 10;
 
+/// The largest frame of chunks that a device has, bytes.
+const MAX_UNCHANGED_CHUNKS: u64 = 1 << 20;
+
 /// The size of all frames where nothing is known about the devices, bytes. At 64 KiB a device would fetch half as much
 /// again; at 4 KiB the artifact would be a tenth larger.
 pub const UNIFORM: u32 = 16 << 10;
@@ -56,10 +59,9 @@ pub(crate) fn at_changes(units: &Units, changed: &Bits) -> Vec<u16> {
         let is_changed = changed.contains(start);
         let most = match is_changed {
             true => MAX_CHANGED,
-            // The last chunk may reach beyond it.
-            false => {
-                u64::from(MAX_FRAME).saturating_sub(if units.are_chunks() { 1 << 16 } else { 0 })
-            }
+            // Chunks do not get smaller, and gain nothing.
+            false if units.are_chunks() => MAX_UNCHANGED_CHUNKS,
+            false => MAX_FRAME.into(),
         };
         let run = match is_changed {
             true => changed_run(units, changed, start, gap),

@@ -31,7 +31,11 @@ impl Unpacker {
             return Err(Error::malformed(NAME, "is larger than one may be"));
         }
         self.content.clear();
-        self.content.reserve_exact(size);
+        if self.content.capacity() < size {
+            // The old memory first: growing would hold both.
+            self.content = Vec::new();
+            self.content.reserve_exact(size);
+        }
         self.decompressor
             .decompress_to_buffer(bytes, &mut self.content)
             .map_err(fault)?;

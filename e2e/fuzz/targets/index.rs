@@ -5,8 +5,8 @@
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use tandem_artifact::Digest;
 use tandem_artifact::framed::{
-    BLOCK, Blocks, COALESCE, ChunkPlace, ChunkSearch, Chunks, Division, Expected, Fingerprint, Place, Search,
-    Section, Wanted,
+    BLOCK, Blocks, COALESCE, ChunkPlace, ChunkSearch, Chunks, Division, Expected, Fingerprint,
+    Place, Search, Section, Wanted,
 };
 
 /// An index that is right but for what is said otherwise: few inputs of mere bytes come so far.
@@ -103,7 +103,11 @@ libfuzzer_sys::fuzz_target!(|parts: Parts<'_>| {
     };
     let range = section.range();
     assert!(range.start == expected.first && !range.is_empty());
-    let held: usize = section.frames().iter().map(|frame| usize::from(frame.units)).sum();
+    let held: usize = section
+        .frames()
+        .iter()
+        .map(|frame| usize::from(frame.units))
+        .sum();
     assert_eq!(held, section.units(), "frames hold other units");
     assert_eq!(section.size(0..held), range.end - range.start);
     match section.division() {
@@ -138,10 +142,16 @@ fn of_chunks(section: &Section, chunks: &Chunks, found: &[(bool, u32, u64)]) {
     let mut search = ChunkSearch::new(section, chunks);
     for (passive, at, which) in found {
         let number = (which % 64) as usize;
-        let print = chunks.print(number).or_else(|| Fingerprint::of(&which.to_le_bytes()));
+        let print = chunks
+            .print(number)
+            .or_else(|| Fingerprint::of(&which.to_le_bytes()));
         let place = chunks.place(number).unwrap_or_default();
         // Where it belongs, or elsewhere.
-        let at = if at % 2 == 0 { place.start } else { u64::from(*at) };
+        let at = if at % 2 == 0 {
+            place.start
+        } else {
+            u64::from(*at)
+        };
         match print {
             Some(print) if !passive => search.running(at, print),
             print => search.passive(at, (place.end - place.start) as u32, print),
@@ -165,7 +175,10 @@ fn check(section: &Section, wanted: &Wanted, mut needed: impl FnMut(usize) -> bo
     let mut unit = 0;
     for (number, frame) in section.frames().iter().enumerate() {
         for _ in 0..frame.units {
-            assert!(!needed(unit) || wanted.wants(number), "unit {unit} is forgotten");
+            assert!(
+                !needed(unit) || wanted.wants(number),
+                "unit {unit} is forgotten"
+            );
             unit += 1;
         }
     }
