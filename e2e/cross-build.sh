@@ -29,8 +29,9 @@ done
 crates=(-p tandem-agent -p tandem-api -p tandem-artifact -p tandem-state-scripts -p tandem-uboot-env)
 # Tests of whole devices: programs of this machine (test, server, artifact tool, virtual device) with the target's
 # static `tandem` and `fw_setenv`.
-whole=(command_line downloads fleet fleet_faults framed grub refusals update_modules watchdog)
-# The other tests of e2e are about programs that devices do not have, or kill the program at every system call.
+whole=(command_line downloads fleet fleet_faults framed grub refusals update_modules)
+# The other tests of e2e are about programs that devices do not have, kill the program at every system call, or have time
+# limits of two seconds (watchdog).
 #
 # Left out where QEMU runs them: what looks at system calls, or stops at them, with strace, which would see QEMU's.
 left_out=(
@@ -74,7 +75,7 @@ run_tests() {
     mkdir -p "$programs"
     ln -s "$PWD"/target/debug/{tandem-artifact,tandem-server,tandem-image,virtual-device} "$programs/"
     ln -s "$(realpath target/static)"/{tandem,fw_printenv,fw_setenv} "$programs/"
-    TANDEM_BIN_DIR=$programs with_programs_of "$1" cargo test --quiet --workspace "${whole[@]/#/--test=}" -- "${skipped[@]}"
+    TANDEM_BIN_DIR=$programs TANDEM_PATIENCE=$(native "$1" && echo 1 || echo 10) with_programs_of "$1" cargo test --quiet --workspace "${whole[@]/#/--test=}" -- "${skipped[@]}"
     printf '%s: the tests of whole devices ran for %d s\n' "$1" $((SECONDS - from))
 }
 

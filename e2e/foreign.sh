@@ -32,7 +32,7 @@ within=(sh -c '
 # Everybody is who they are: only root may say so, and from outside.
 unshare --user --mount sleep infinity &
 holder=$!
-trap 'kill "$holder"' EXIT
+trap 'kill "$holder" 2> /dev/null || true' EXIT
 while [ "$(readlink "/proc/$holder/ns/user")" = "$(readlink /proc/self/ns/user)" ]; do sleep 0.01; done
 for map in uid_map gid_map; do echo '0 0 4294967295' > "/proc/$holder/$map"; done
 nsenter --user --mount --preserve-credentials --target "$holder" "${within[@]}"

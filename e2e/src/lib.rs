@@ -23,5 +23,5 @@ pub use image::make_image;
 pub use loop_device::{LoopDevice, Traffic};
 pub use mounts::leave_mounts;
 pub use power::Powered;
-pub use programs::{installed, program};
+pub use programs::{installed, patience, program};
 pub use workshop::{Workshop, said, texts, write_artifact};

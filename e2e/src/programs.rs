@@ -45,3 +45,12 @@ pub fn installed(tool: &str) -> Result<bool> {
     ensure!(found || !required, "{tool} is not installed");
     Ok(found)
 }
+
+/// How many times as long as on a processor of its own a program under test may take: `TANDEM_PATIENCE`, where QEMU runs
+/// it, else 1.
+#[must_use]
+pub fn patience() -> u32 {
+    std::env::var_os("TANDEM_PATIENCE")
+        .and_then(|times| times.to_str()?.parse().ok())
+        .unwrap_or(1)
+}

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tandem_e2e::faulty::{Fault, FaultyServer, Files, certificate};
-use tandem_e2e::{Device, Setup, boot, make_image, program};
+use tandem_e2e::{Device, Setup, boot, make_image, patience, program};
 
 const MIB: u64 = 1 << 20;
 
@@ -130,6 +130,7 @@ fn check(
         End::Refused
     };
     assert_eq!(found, end, "{what}: {log}");
+    let within = within * patience();
     assert!(taken <= within, "{what}: takes {taken:?}: {log}");
     let booted = boot(&device).unwrap().part;
     match end {
