@@ -6,7 +6,8 @@ packages_build=(build-essential pkg-config)
 packages_demo=(e2fsprogs openssl)
 packages_check=(grub-common libubootenv-tool u-boot-tools mender-artifact mender-client mender-cli strace shellcheck zstd
     xz-utils busybox curl wget file man-db whiptail dialog iproute2 util-linux dpkg python3 libarchive-tools
-    fdisk dosfstools mtools qemu-system-x86 u-boot-qemu python3-venv systemd musl-tools nginx-light postgresql)
+    fdisk dosfstools mtools qemu-system-x86 u-boot-qemu python3-venv systemd musl-tools nginx-light postgresql
+    squashfs-tools erofs-utils)
 packages_boot=(qemu-system-arm qemu-system-x86 u-boot-qemu u-boot-tools ovmf grub-efi-amd64-bin grub-common
     mtools dosfstools fdisk e2fsprogs openssl busybox file util-linux gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 packages_bench=(swupdate rauc squashfs-tools dbus-bin dbus-daemon cpio binutils mount nginx-light libc-bin)
