@@ -90,9 +90,7 @@ async fn play(options: Options, output: Output) -> Result<()> {
         debug!("ended by a signal");
     }
     if let Some(file) = &world.options.state {
-        let installed = fleet.devices.iter().flatten();
-        let installed = installed.map(|device| (device.runs, device.deployments));
-        Memory::new(world.names(), installed).write(file)?;
+        Memory::new(world.names(), fleet.installed.iter().copied()).write(file)?;
     }
     let (time, census) = (begun.elapsed(), fleet.census());
     let ledger = &fleet.ledger;
@@ -127,6 +125,8 @@ struct Playing {
     world: Arc<World>,
     /// By number; those who have their turn or download are away.
     devices: Vec<Option<Device>>,
+    /// What runs on each, and how many deployments it has had; also of those who are away.
+    installed: Vec<(u16, u16)>,
     /// Who is due when.
     queue: BinaryHeap<Reverse<(Instant, u32)>>,
     lines: Vec<Line>,
@@ -149,9 +149,13 @@ impl Playing {
             device.deployments = memory.deployments.get(place).copied().unwrap_or(0);
             Some(device)
         });
-        let (devices, lines) = (devices.collect(), options.lines);
+        let (devices, lines): (Vec<Option<Device>>, _) = (devices.collect(), options.lines);
+        let installed = devices.iter().flatten();
+        let installed = installed.map(|device| (device.runs, device.deployments));
+        let installed = installed.collect();
         Self {
             devices,
+            installed,
             queue: BinaryHeap::new(),
             lines: (0..lines).map(|_| Line::new()).collect(),
             work: JoinSet::new(),
@@ -269,6 +273,9 @@ impl Playing {
 
     fn put_back(&mut self, device: Device) {
         let place = usize::try_from(device.number).unwrap_or(usize::MAX);
+        if let Some(installed) = self.installed.get_mut(place) {
+            *installed = (device.runs, device.deployments);
+        }
         if let Some(empty) = self.devices.get_mut(place) {
             *empty = Some(device);
         }

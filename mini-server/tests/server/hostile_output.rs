@@ -82,7 +82,10 @@ fn nothing_that_a_device_says_acts_outside_of_pages() {
     for text in HOSTILE {
         let body = json!({"id_data": text, "pubkey": text, "tenant_token": text}).to_string();
         let path = "/api/devices/v1/authentication/auth_requests";
-        let answer = server.nobody("POST", path, body.as_bytes());
+        let headers = [("content-type", "application/json")];
+        let answer = server
+            .connect()
+            .request("POST", path, &headers, body.as_bytes());
         assert_eq!(answer.status, 400, "{}", answer.text());
     }
 
