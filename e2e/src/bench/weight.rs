@@ -77,6 +77,6 @@ mod tests {
         let said = "\tlinux-vdso.so.1 (0x0)\n\tlibz.so.1 => /lib/libz.so.1 (0x0)\n\
                     \tlibc.so.6 => /lib/libc.so.6 (0x0)\n\t/lib64/ld-linux-x86-64.so.2 (0x0)\n";
         assert_eq!(libraries(said), [PathBuf::from("/lib/libz.so.1")]);
-        assert_eq!(libraries("\tstatically linked\n"), [PathBuf::new(); 0]);
+        assert!(libraries("\tstatically linked\n").is_empty());
     }
 }
