@@ -75,6 +75,8 @@ pub(crate) struct Config {
     pub(crate) retry_download_count: u32,
     /// How many bytes of an artifact may come in a second.
     pub(crate) download_rate_limit: Option<NonZeroU64>,
+    /// Whether all of a framed artifact may be fetched when it cannot be had in pieces.
+    pub(crate) whole_artifact_fallback: bool,
     /// What an installation leaves to the others.
     pub(crate) install_priority: Priority,
     /// Certificates to trust instead of the system's: a private CA or the server's own.
@@ -278,6 +280,7 @@ fn complete(file: File, format: Format, overrides: &Overrides) -> Result<Config>
             None => 10,
         },
         download_rate_limit: file.download_rate_limit,
+        whole_artifact_fallback: file.whole_artifact_fallback.unwrap_or(true),
         install_priority: file.install_priority.unwrap_or_default(),
         servers: servers(file.server_url, file.servers)?,
         tenant_token: file.tenant_token.filter(|token| !token.is_empty()),

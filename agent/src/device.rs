@@ -349,8 +349,9 @@ impl<'a> Device<'a> {
             }
             Handler::RootfsImage(target) => {
                 let installed = record.installed.get(ROOTFS_CHECKSUM).map(String::as_str);
-                let boot = self.boot_loader()?;
-                rootfs_image::fetch(artifact, pieces, target, installed, boot, self.stop)?;
+                let fallback = self.config.whole_artifact_fallback;
+                let (boot, stop) = (self.boot_loader()?, self.stop);
+                rootfs_image::fetch(artifact, pieces, target, installed, fallback, boot, stop)?;
             }
             Handler::Module(payload) => {
                 UpdateModule::find(payload, self.config, self.stop)?.fetch(artifact)?;

@@ -36,15 +36,18 @@ pub(crate) fn target(boot: &BootLoader) -> Result<Slot> {
 /// Writes the image, and reads it back from the device. Nothing selects the root part yet.
 ///
 /// With `pieces` of the artifact, only what the device does not have is fetched of it, if it is
-/// framed; nothing if it has the sum `installed`, that of what runs.
+/// framed; nothing if it has the sum `installed`, that of what runs. All of a framed one is fetched
+/// only where `fallback` allows it.
 ///
 /// # Errors
-/// When the image does not fit, the artifact is not what it promises, or the device fails.
+/// When the image does not fit, the artifact is not what it promises, or the device fails; when all of
+/// it would have to be fetched, and may not.
 pub(crate) fn fetch<R: Read>(
     mut artifact: Artifact<R>,
     pieces: Option<Pieces>,
     target: Slot,
     installed: Option<&str>,
+    fallback: bool,
     boot: &BootLoader,
     stop: &Stop,
 ) -> Result<()> {
@@ -55,9 +58,14 @@ pub(crate) fn fetch<R: Read>(
                 return Ok(());
             }
             let passive = passive(target, boot)?;
-            if adaptive(&framed, pieces, passive, boot, stop)? {
+            let Some(why) = adaptive(&framed, pieces, passive, boot, stop)? else {
                 return Ok(());
-            }
+            };
+            ensure!(
+                fallback,
+                "{why}; the configuration forbids to fetch the whole artifact (whole_artifact_fallback)"
+            );
+            warn!("{why}; fetching the whole artifact");
         }
     }
     let passive = passive(target, boot)?;
@@ -93,15 +101,15 @@ fn passive(target: Slot, boot: &BootLoader) -> Result<Passive> {
     Ok(passive)
 }
 
-/// Writes a framed image from what the device has and lacks; whether the right one stands there
-/// now. If not, the artifact can still be read as a whole.
+/// Writes a framed image from what the device has and lacks; if the right one does not stand there
+/// afterwards, why. The artifact can still be read as a whole then.
 fn adaptive(
     framed: &Framed,
     mut pieces: Pieces,
     passive: Passive,
     boot: &BootLoader,
     stop: &Stop,
-) -> Result<bool> {
+) -> Result<Option<String>> {
     let running = boot.slots().path(passive.slot().other())?;
     tell(&framed.file, &passive);
     let mut partition = Partition::open(passive, framed.file.size)?;
@@ -115,16 +123,11 @@ fn adaptive(
         stop,
     )?;
     if let End::Whole(why) = end {
-        warn!("{why}; fetching the whole artifact");
-        return Ok(false);
+        return Ok(Some(why));
     }
     let right = is_right(&mut partition, &framed.file, progress)?;
-    if !right {
-        warn!(
-            "what was put together is not what was signed for: the index of the artifact is wrong, or the storage device is failing; fetching the whole artifact"
-        );
-    }
-    Ok(right)
+    let why = "what was put together is not what was signed for: the index of the artifact is wrong, or the storage device is failing";
+    Ok((!right).then(|| why.to_owned()))
 }
 
 /// Writes the image that runs once more; whether the right one stands there now.

@@ -66,6 +66,7 @@ pub(super) struct File {
     pub(super) uboot_env_config: Option<PathBuf>,
     pub(super) update_log_path: Option<PathBuf>,
     pub(super) update_poll_interval_seconds: Option<Seconds>,
+    pub(super) whole_artifact_fallback: Option<bool>,
 }
 
 /// `security`

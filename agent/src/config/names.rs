@@ -39,6 +39,7 @@ pub(super) const KEYS: &[&str] = &[
     "uboot_env_config",
     "update_log_path",
     "update_poll_interval_seconds",
+    "whole_artifact_fallback",
 ];
 
 /// The keys inside `https_client`, `security` and each of `servers`.

@@ -4,10 +4,11 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use tandem_e2e::faulty::Fault;
 use tandem_e2e::program;
 
-use crate::nothing;
 use crate::site::Site;
+use crate::{nothing, pieces};
 
 #[test]
 fn a_download_keeps_to_its_limit() {
@@ -29,6 +30,23 @@ fn a_download_keeps_to_its_limit() {
             "{options:?}: {taken:?}"
         );
     }
+}
+
+#[test]
+fn who_pays_for_each_byte_can_forbid_to_fetch_everything() {
+    let site = Site::new(&["--framed"]);
+    site.configure("whole_artifact_fallback = false");
+    let server = site.serve(pieces(|_| true, Fault::NoRange));
+    let output = site.install(&server.url("a.mender"));
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && log.contains("whole_artifact_fallback"),
+        "{log}"
+    );
+    assert!(!log.contains("fetching the whole artifact"), "{log}");
+    // Nothing else is forbidden.
+    let server = site.serve(nothing);
+    site.installed(&site.install(&server.url("a.mender")));
 }
 
 #[test]
