@@ -54,7 +54,8 @@ impl Latencies {
         let mut sum = 0_u64;
         for (class, count) in self.classes.iter().enumerate() {
             sum = sum.saturating_add(*count);
-            if sum >= wanted {
+            // The last one has everything beyond.
+            if sum >= wanted && class < CLASSES.saturating_sub(1) {
                 let end = u64::try_from(upper(class)).unwrap_or(u64::MAX);
                 return Duration::from_micros(end).min(self.longest);
             }
