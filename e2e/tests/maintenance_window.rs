@@ -121,17 +121,18 @@ fn what_came_too_late_waits_for_the_next_window_over_a_power_cut() {
     powered
         .until("it waits again", LIMIT, |powered| Ok(waits(powered) == 2))
         .unwrap();
+    let told = |_: &Powered| {
+        let waiting = on_device();
+        assert_eq!(waiting["status"], "downloading", "{waiting}");
+        let words = "Waiting for the maintenance window";
+        Ok(waiting.to_string().contains(words))
+    };
+    powered
+        .until("the server knows that it waits", LIMIT, told)
+        .unwrap();
     let opens = site.opens.lock().unwrap().unwrap();
     // The rest says nothing on a machine that took all the time for this.
     assert!(SystemTime::now() < opens, "too slow for this test");
-    let waiting = on_device();
-    assert_eq!(waiting["status"], "downloading", "{waiting}");
-    assert!(
-        waiting
-            .to_string()
-            .contains("Waiting for the maintenance window"),
-        "{waiting}"
-    );
     assert_eq!(powered.boots(), 2);
 
     powered
