@@ -21,7 +21,7 @@ use tandem_e2e::{FleetServer, Powered, Workshop};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Long enough to pull the plug meanwhile.
-const CLOSED: Duration = Duration::from_secs(6);
+const CLOSED: Duration = Duration::from_secs(12);
 
 /// The server, with other windows.
 struct Moved {
