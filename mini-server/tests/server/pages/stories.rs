@@ -81,8 +81,8 @@ fn a_release_goes_from_a_form_to_devices_and_its_failures_are_explained() {
     assert!(start.contains("BEGIN CERTIFICATE") && start.contains(&server.url()));
 
     for (bytes, sentence) in [
-        (&b"not an artifact"[..], "The artifact is not accepted"),
-        (b"", "The artifact is not accepted"),
+        (&b"not an artifact"[..], "it is a text file"),
+        (b"", "it is empty"),
     ] {
         let page = browser.upload(bytes, "text/html");
         assert_eq!(page.status, 400);
