@@ -203,7 +203,7 @@ impl<'a> Device<'a> {
     fn tell_of_opening(&mut self, record: &Record, until: Timestamp) {
         if let (Some(link), Some(id)) = (&mut self.link, server_id(record)) {
             let words = format!("Waiting for the maintenance window, which opens at {until}");
-            link.report_detail(id, DeploymentStatus::Downloading, &words);
+            link.report_wait(id, DeploymentStatus::Downloading, &words);
         }
     }
 

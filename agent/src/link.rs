@@ -127,16 +127,20 @@ impl<'a> Link<'a> {
 
     /// Adds to the last status what is going on. Worth one attempt, and only while all is well.
     pub(crate) fn report_detail(&mut self, deployment: &str, word: DeploymentStatus, detail: &str) {
-        if !self.up {
-            return;
+        if self.up {
+            self.report_wait(deployment, word, detail);
         }
+    }
+
+    /// The same about something that will take long: worth one attempt in any case.
+    pub(crate) fn report_wait(&mut self, deployment: &str, word: DeploymentStatus, detail: &str) {
         let told = self
             .server
             .borrow_mut()
             .report(deployment, word, Some(detail));
+        self.up = told.is_ok();
         if let Err(trouble) = told {
             debug!("cannot report {detail:?}: {:#}", trouble.why);
-            self.up = false;
         }
     }
 
