@@ -59,6 +59,9 @@ struct Arguments {
     /// The address of an empty PostgreSQL database: the same with it (`serve --database`)
     #[arg(long)]
     postgres: Option<String>,
+    /// PostgreSQL alone
+    #[arg(long, requires = "postgres")]
+    without_sqlite: bool,
     /// The program to be measured
     #[arg(long, default_value = "target/release/tandem-server")]
     server: PathBuf,

@@ -28,7 +28,10 @@ struct Seen {
 
 /// Plays it with each database that there is; whether all goals are met.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
-    let mut all = vec![play(arguments, "SQLite", &[]).context("with SQLite")?];
+    let mut all = Vec::new();
+    if !arguments.without_sqlite {
+        all.push(play(arguments, "SQLite", &[]).context("with SQLite")?);
+    }
     if let Some(url) = &arguments.postgres {
         let seen = play(arguments, "PostgreSQL", &["--database", url]);
         all.push(seen.context("with PostgreSQL")?);
